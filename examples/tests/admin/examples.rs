@@ -145,6 +145,8 @@ fn ends_with(example: &str) -> i32 {
     match words[1] {
         // Neither of the two is in that share.
         "run" if words.contains(&"--percent") => 0,
+        // Processes are at that version.
+        "status" if words.contains(&"--can-remove") => 2,
         "run" | "resume" | "retry" | "watch" => 2,
         _ => 0,
     }

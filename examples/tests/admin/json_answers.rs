@@ -15,6 +15,7 @@ fn every_command_answers_with_a_document_of_the_schema() {
         ("migrations", &["migrations"]),
         ("graph", &["graph"]),
         ("status", &["status"]),
+        ("status", &["status", "--can-remove", "loan@2010"]),
         ("plan", &["plan"]),
         ("inspect", &["inspect", stream, "--payloads"]),
         ("processes", &["processes", "--limit", "3"]),

@@ -6,7 +6,6 @@ use std::time::Duration;
 use state_migration_core::{Error, FailureClass, MigrationRegistry, Predicates, RunId, Selection};
 
 use crate::restrictions::NamedPredicate;
-use crate::run::run_log::ClaimOptions;
 use crate::run::{Plan, PlanOptions, RunKind, SnapshotUse};
 use crate::stages::scan;
 
@@ -57,13 +56,6 @@ impl Default for Options {
 }
 
 impl RunOptions {
-    pub(crate) fn claim(&self) -> ClaimOptions {
-        ClaimOptions {
-            take_over: self.take_over,
-            again: self.again,
-        }
-    }
-
     pub(crate) fn deadline(&self) -> Duration {
         self.deadline.unwrap_or(DEADLINE)
     }

@@ -25,7 +25,7 @@ fn blocks(kind: &str) -> Vec<&'static str> {
 #[test]
 fn the_function_shown_first_is_that_of_the_whole_example() {
     let (short, whole) = (blocks("rust,ignore"), blocks("rust,standalone_crate"));
-    assert_eq!((short.len(), whole.len()), (3, 2));
+    assert_eq!((short.len(), whole.len()), (4, 2));
     assert!(whole[0].contains(short[0]), "{}", short[0]);
 }
 
@@ -36,6 +36,7 @@ fn the_programs_shown_are_those_of_examples_and_tests() {
     let short = blocks("rust,ignore");
     let admin = read("tests/tools/src/bin/misfit-admin.rs");
     let service = read("examples/src/bin/loans-service.rs");
+    let testing = read("runtime/testing/src/lib.rs");
     // The names of crates and variables are others there.
     for (shown, program, parts) in [
         (
@@ -47,6 +48,14 @@ fn the_programs_shown_are_those_of_examples_and_tests() {
             short[2],
             service,
             &["ControlSocket::bind(", ".serve(Arc::new(runner))?"],
+        ),
+        (
+            short[3],
+            testing,
+            &[
+                "assert_layouts(\"layouts.lock\");",
+                "replay(\"tests/histories\");",
+            ],
         ),
     ] {
         for part in parts {
@@ -60,9 +69,17 @@ fn the_programs_shown_are_those_of_examples_and_tests() {
 fn the_compile_error_shown_is_a_golden_of_the_tests() {
     let golden = read("tests/ui/cases/fail/types/wrong_parameter.stderr");
     let shown = blocks("text");
-    assert_eq!(shown.len(), 1);
+    assert_eq!(shown.len(), 2);
     assert!(shown[0].lines().count() > 3);
     assert!(golden.starts_with(shown[0]), "{}", shown[0]);
+}
+
+#[test]
+fn the_failure_shown_of_a_test_is_that_of_the_tests_of_layouts() {
+    let shown = blocks("text")[1];
+    let source = read("runtime/testing/src/layouts.rs");
+    let says = "has changed, which is deployed according to";
+    assert!(shown.contains(says) && source.contains(says), "{shown}");
 }
 
 #[test]

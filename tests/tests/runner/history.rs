@@ -309,8 +309,16 @@ async fn a_wrong_conversion_is_found_redone_and_undone(store: impl Store) {
     let longer = runner(&store, to_v3());
     let opened = longer.open::<OrderV3>(identity::<OrderV3>(3)).await;
     assert!(opened.is_err(), "its route begins with the same code");
+    // A part of them is taken again, and the rest stays undone.
+    let one = Selection::all().streams([identity::<OrderV1>(7).stream_id().clone()]);
+    let part = runner(&store, right()).again(true).select(one).run().await;
+    is_done(&part, 1);
+    let rest = runner(&store, right()).run().await;
+    assert_eq!(rest.errors[0].class, FailureClass::Undone, "{rest}");
     let again = runner(&store, right()).again(true);
-    is_done(&again.run().await, ORDERS as usize);
+    is_done(&again.run().await, ORDERS as usize - 1);
+    place(&store, &store, ORDERS).await.unwrap();
+    is_done(&runner(&store, right()).run().await, 1);
     for n in 0..ORDERS {
         let state = load::<OrderV2, _>(&store, n).await.unwrap();
         assert_eq!(state, order_v1_to_v2(folded::<OrderV1>(n)), "order {n}");
@@ -474,6 +482,34 @@ async fn others_are_counted_and_not_touched(store: impl Store) {
     );
 }
 
+/// What needs the code of a version, also in the history of large processes.
+async fn what_needs_a_version_is_counted(store: impl Store) {
+    fill(&store).await;
+    let runs = Runs::of(&store).unwrap();
+    let (v1, v2) = (WorkflowId::of::<OrderV1>(), WorkflowId::of::<OrderV2>());
+    let of_v1 = runs.removal(&v1).await.unwrap();
+    assert!(of_v1.is_blocked() && of_v1.is_listed);
+    assert_eq!((of_v1.counts.processes, of_v1.history), (ORDERS, 0));
+    // A run that is not over needs both versions.
+    let cancelled = runner(&store, right());
+    cancelled.control().cancel();
+    let run = cancelled.run().await.run.unwrap();
+    let number = runs.get(run).await.unwrap().unwrap().number;
+    assert_eq!(runs.removal(&v1).await.unwrap().runs, [number]);
+    assert_eq!(runs.removal(&v2).await.unwrap().runs, [number]);
+    is_done(&runner(&store, right()).resume(run).await, ORDERS as usize);
+    let of_v1 = runs.removal(&v1).await.unwrap();
+    assert!(!of_v1.is_blocked() && !of_v1.is_listed, "{of_v1:?}");
+    assert_eq!((of_v1.counts.processes, of_v1.history), (0, ORDERS));
+    is_done(&runner(&store, to_v3()).run().await, ORDERS as usize);
+    let of_v2 = runs.removal(&v2).await.unwrap();
+    assert_eq!((of_v2.counts.processes, of_v2.history), (0, ORDERS));
+    let of_none = runs.removal(&WorkflowId::new("order", "v0")).await.unwrap();
+    assert!(!of_none.is_blocked() && of_none.history == 0, "{of_none:?}");
+    let of_v3 = runs.removal(&WorkflowId::of::<OrderV3>()).await.unwrap();
+    assert_eq!(of_v3.counts.processes, ORDERS);
+}
+
 /// A process that does not fit into a page is replayed part by part.
 async fn large_processes_are_undone_and_redone(store: impl Store) {
     const EVENTS: usize = 30_000;
@@ -506,6 +542,9 @@ async fn large_processes_are_undone_and_redone(store: impl Store) {
     assert_eq!(undone.by_function, 1);
     let expected = OrderV1::apply(v1, &OrderEvent::Paid { euro: 2 });
     assert_eq!(load::<OrderV1, _>(&store, 1).await.unwrap(), expected);
+    let runs = Runs::of(&store).unwrap();
+    let of_v2 = runs.removal(&WorkflowId::of::<OrderV2>()).await.unwrap();
+    assert_eq!((of_v2.counts.processes, of_v2.history), (0, 1));
 }
 
 macro_rules! in_memory_and_on_disk {
@@ -533,5 +572,6 @@ in_memory_and_on_disk! {
     later_events_are_kept,
     runs_are_undone_from_the_last_on,
     others_are_counted_and_not_touched,
+    what_needs_a_version_is_counted,
     large_processes_are_undone_and_redone,
 }

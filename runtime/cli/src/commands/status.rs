@@ -13,6 +13,7 @@ use state_migration_runner::forecast::{AtVersion, Versions};
 use state_migration_runner::{RunState, Runs};
 
 use crate::commands::plan::warnings::unreadable;
+use crate::commands::removal;
 use crate::context::Context;
 use crate::exit_code::{Exit, Failure, Reason};
 use crate::history::History;
@@ -33,7 +34,7 @@ use crate::view::version;
 /// nothing and does not fence a writer.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  status --store ./loans\n  status --store ./loans --by-tenant\n  status --store ./loans --workflow loan --json"
+    after_help = "Examples:\n  status --store ./loans\n  status --store ./loans --by-tenant\n  status --store ./loans --workflow loan --json\n  status --store ./loans --can-remove loan@2011"
 )]
 pub(crate) struct Status {
     /// Show only this workflow (repeatable)
@@ -42,6 +43,14 @@ pub(crate) struct Status {
     /// Also count the processes of each tenant
     #[arg(long)]
     by_tenant: bool,
+    /// Show instead whether the code of this version can be removed from the
+    /// program: exit code 0 if so, otherwise 2
+    #[arg(long, value_name = "VERSION", value_parser = removal::version, conflicts_with_all = ["workflow", "by_tenant"])]
+    can_remove: Option<WorkflowId>,
+    /// Treat what cannot be undone, redone or verified afterwards as a reason
+    /// to keep the code
+    #[arg(long, requires = "can_remove")]
+    keep_undo: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -141,6 +150,9 @@ pub(crate) fn version_table(versions: &[Version]) -> String {
 
 impl Status {
     pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
+        if let Some(version) = &self.can_remove {
+            return removal::run(context, version, self.keep_undo).await;
+        }
         if let Some(client) = context.client() {
             return service::status(context, &client, &self.workflow, self.by_tenant).await;
         }

@@ -231,13 +231,7 @@ impl RunSummary {
             skipped: report.skipped as u64,
             skipped_by: report.skipped_by,
             failed_by_class: known.failed_by_class,
-            failures: report
-                .errors
-                .iter()
-                .filter(|error| Some(*error) != report.stopped_by())
-                .take(if goal.is_history() { usize::MAX } else { SHOWN })
-                .map(FailureLine::of)
-                .collect(),
+            failures: failures(&report, goal),
             warning_count: report.warning_count as u64,
             warnings: report
                 .warnings
@@ -322,6 +316,20 @@ impl RunSummary {
         };
         format!("{style}{text}{style:#}")
     }
+}
+
+/// The first failures by stream; of a run that may leave no record, all that are known.
+fn failures(report: &MigrationReport, goal: &Goal) -> Vec<FailureLine> {
+    let stopped_by = report.stopped_by();
+    let failures = report.errors.iter();
+    let mut failures: Vec<&MigrationError> = failures
+        .filter(|error| Some(*error) != stopped_by)
+        .collect();
+    failures.sort_by(|a, b| a.subject.cmp(&b.subject));
+    if !goal.is_history() {
+        failures.truncate(SHOWN);
+    }
+    failures.into_iter().map(FailureLine::of).collect()
 }
 
 /// Where the new states of a redo differ, most frequent first.

@@ -7,6 +7,7 @@ pub mod census;
 pub mod estimate;
 pub mod linked;
 pub mod program_fit;
+pub mod removal;
 pub mod sample;
 pub mod version_status;
 

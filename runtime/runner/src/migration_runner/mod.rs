@@ -406,8 +406,9 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
             reason: run_options.reason.clone(),
             plan: run_options.plan(&run.migrations),
             throttle: self.control.throttled(),
+            again: run_options.again,
         };
-        let run_log = RunLog::begin(store.clone(), start, run_options.claim()).await?;
+        let run_log = RunLog::begin(store.clone(), start, run_options.take_over).await?;
         Ok(Some(Arc::new(run_log)))
     }
 
@@ -524,12 +525,13 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
         let plan = plan.filter(differs);
         let again = ResumedRun {
             id,
+            takes_undone: run_options.again,
             has_other_code: plan.is_some() || executions.iter().any(|it| it.plan.is_some()),
             actor: run_options.actor.clone(),
             reason: run_options.reason.clone(),
             plan,
         };
-        let run_log = RunLog::resume(store.clone(), again, run_options.claim()).await?;
+        let run_log = RunLog::resume(store.clone(), again, run_options.take_over).await?;
         Ok(Arc::new(run_log))
     }
 

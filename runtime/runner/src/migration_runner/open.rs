@@ -111,6 +111,7 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
                     reason: self.run_options.reason.clone(),
                     plan: self.run_options.plan(migrations),
                     throttle: None,
+                    again: false,
                 });
                 process(&run, &store, code, (own, &self.recorded), stream).await
             }

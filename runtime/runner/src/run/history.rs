@@ -92,6 +92,11 @@ impl std::fmt::Debug for Runs {
 }
 
 impl Runs {
+    /// The store.
+    pub(crate) fn transactional(&self) -> &Arc<dyn TransactionalStore> {
+        &self.store
+    }
+
     /// The history of a store; `None` if the store cannot keep runs, because it is not
     /// [transactional](TransactionalStore).
     pub fn of(store: &(impl EventStore + ?Sized)) -> Option<Self> {

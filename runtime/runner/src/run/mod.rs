@@ -154,6 +154,9 @@ pub struct RunRecord {
     pub reason: String,
     /// The plan of the run.
     pub plan: Plan,
+    /// Whether the run takes routes that were undone.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub again: bool,
     /// The state of the run.
     pub state: RunState,
     /// The limit of the run in processes per second, as requested last. A resumed run

@@ -115,6 +115,7 @@ pub(crate) struct NewRun {
     pub(crate) reason: String,
     pub(crate) plan: Plan,
     pub(crate) throttle: Option<NonZeroU32>,
+    pub(crate) again: bool,
 }
 
 impl RunRecord {
@@ -127,6 +128,7 @@ impl RunRecord {
             reason,
             plan,
             throttle,
+            again,
         } = start;
         Self {
             id,
@@ -135,6 +137,7 @@ impl RunRecord {
             actor,
             reason,
             plan,
+            again,
             state: RunState::Planned,
             throttle,
             executions: 1,
@@ -146,21 +149,11 @@ impl RunRecord {
     }
 }
 
-/// What a run may do when it claims a store.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct ClaimOptions {
-    /// Take over the store from a run that is not known to be dead.
-    pub(crate) take_over: bool,
-    /// Take routes that were undone.
-    pub(crate) again: bool,
-}
-
 /// Checks that a run takes no undone route, and closes the routes that it undoes.
 async fn undone_routes(
     store: &Store,
     record: &RunRecord,
     plan: &Plan,
-    again: bool,
 ) -> Result<Vec<RowWrite>, Error> {
     match record.kind {
         RunKind::Undo { of } => {
@@ -170,12 +163,11 @@ async fn undone_routes(
                 None => Ok(Vec::new()),
             }
         }
-        RunKind::Migrate | RunKind::Retry { .. } if again => undone::reopen(store, plan).await,
-        RunKind::Migrate | RunKind::Retry { .. } => {
+        RunKind::Migrate | RunKind::Retry { .. } if !record.again => {
             undone::check(store, plan).await?;
             Ok(Vec::new())
         }
-        RunKind::Redo { .. } | RunKind::Verify { .. } | RunKind::Lazy => Ok(Vec::new()),
+        _ => Ok(Vec::new()),
     }
 }
 
@@ -194,6 +186,8 @@ pub(crate) struct ResumedRun {
     pub(crate) plan: Option<Plan>,
     /// Whether this or an earlier execution has another plan than the record.
     pub(crate) has_other_code: bool,
+    /// Whether it takes routes that were undone from now on.
+    pub(crate) takes_undone: bool,
 }
 
 /// The record of a run to be resumed.
@@ -235,33 +229,29 @@ pub(crate) struct RunLog {
 
 impl RunLog {
     /// Claims the store for a new run.
-    pub(crate) async fn begin(
-        store: Store,
-        start: NewRun,
-        options: ClaimOptions,
-    ) -> Result<Self, Error> {
+    pub(crate) async fn begin(store: Store, start: NewRun, take_over: bool) -> Result<Self, Error> {
         let record = RunRecord::new(start);
-        Self::claim(store, options, ClaimingRun::New(Box::new(record))).await
+        Self::claim(store, take_over, ClaimingRun::New(Box::new(record))).await
     }
 
     /// Claims the store for an earlier run.
     pub(crate) async fn resume(
         store: Store,
         again: ResumedRun,
-        options: ClaimOptions,
+        take_over: bool,
     ) -> Result<Self, Error> {
-        Self::claim(store, options, ClaimingRun::Resumed(Box::new(again))).await
+        Self::claim(store, take_over, ClaimingRun::Resumed(Box::new(again))).await
     }
 
-    async fn claim(
-        store: Store,
-        options: ClaimOptions,
-        claiming: ClaimingRun,
-    ) -> Result<Self, Error> {
+    async fn claim(store: Store, take_over: bool, claiming: ClaimingRun) -> Result<Self, Error> {
         for _ in 0..ATTEMPTS {
             let mut record = match &claiming {
                 ClaimingRun::New(record) => (**record).clone(),
-                ClaimingRun::Resumed(again) => resumable(&store, again.id).await?,
+                ClaimingRun::Resumed(resumed) => {
+                    let mut record = resumable(&store, resumed.id).await?;
+                    record.again |= resumed.takes_undone;
+                    record
+                }
             };
             let (actor, reason) = match &claiming {
                 ClaimingRun::New(record) => (&record.actor, &record.reason),
@@ -278,7 +268,7 @@ impl RunLog {
             let held = row(&store, claim::CLAIM).await?;
             let mut claim = claim::read(held.clone())?;
             if let Some(holder) = &claim.holder {
-                if !options.take_over && !is_dead(holder, &store) {
+                if !take_over && !is_dead(holder, &store) {
                     return Err(claimed(holder.run));
                 }
                 if holder.run != record.id {
@@ -306,7 +296,7 @@ impl RunLog {
                     batch.rows.push(row);
                 }
             }
-            let routes = undone_routes(&store, &record, plan, options.again).await?;
+            let routes = undone_routes(&store, &record, plan).await?;
             batch.rows.extend(routes);
             if record.number == 0 {
                 number(&store, &mut record, &mut batch).await?;
@@ -773,14 +763,22 @@ impl RunLog {
         let ended = Bytes::from(row::write(&execution)?);
         let released = row::write(&Claim::default())?;
         let mut lost = false;
-        // An undo that took nothing back closes nothing.
-        let is_undo = matches!(record.kind, RunKind::Undo { .. }) && state.is_done();
-        let is_in_vain = is_undo && history_of(&self.store)?.counts(record.id).await?.migrated == 0;
+        let is_undo = matches!(record.kind, RunKind::Undo { .. });
+        let has_migrated = match state.is_done() && (is_undo || record.again) {
+            true => Some(history_of(&self.store)?.counts(record.id).await?.migrated > 0),
+            false => None,
+        };
         for _ in 0..ATTEMPTS {
             let mut batch = Batch::default();
-            if is_in_vain {
-                batch.rows = undone::reopen_after(&self.store, record.id).await?;
-            }
+            batch.rows = match (is_undo, has_migrated) {
+                // An undo that took nothing back closes nothing.
+                (true, Some(false)) => undone::reopen_after(&self.store, record.id).await?,
+                // What was taken again in part is still undone.
+                (false, Some(true)) if !record.plan.selection.is_partial() => {
+                    undone::reopen(&self.store, &record.plan).await?
+                }
+                _ => Vec::new(),
+            };
             self.add_up_lazies(&mut batch).await?;
             let (claim, held) = self.guard();
             batch.rows.extend([

@@ -141,6 +141,14 @@ fn tell_the_story(is_json: bool) {
     let all = stands(sample);
     assert_eq!(all.at, [("loan@2014".to_owned(), 240)].into());
     story.says("13-show", FIXED, &["show", "3"], 0);
+
+    // The code of the first version is not needed any more, unless to look back.
+    let remove = ["status", "--can-remove", "loan@2011"];
+    story.says("14-can-remove", FIXED, &remove, 0);
+    let kept = [&remove[..], &["--keep-undo"]].concat();
+    story.says("15-keep-undo", FIXED, &kept, 2);
+    let newest = ["status", "--can-remove", "loan@2014"];
+    story.says("16-cannot-remove", FIXED, &newest, 2);
 }
 
 #[test]
