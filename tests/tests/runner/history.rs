@@ -290,7 +290,7 @@ async fn a_wrong_conversion_is_found_redone_and_undone(store: impl Store) {
         "the two that found nothing to change are recorded"
     );
 
-    // Neither the code of the run nor that of the undo migrates again, in no form.
+    // Neither the code of the run nor that of the redo migrates again, in no form.
     for code in [wrong, right] {
         for refused in [
             runner(&store, code()).run().await,
@@ -322,6 +322,34 @@ async fn a_wrong_conversion_is_found_redone_and_undone(store: impl Store) {
     for n in 0..ORDERS {
         let state = load::<OrderV2, _>(&store, n).await.unwrap();
         assert_eq!(state, order_v1_to_v2(folded::<OrderV1>(n)), "order {n}");
+    }
+}
+
+// To see it fail: let `undone::close` add the plan of the undo.
+async fn a_corrected_release_takes_a_run_back_and_migrates(store: impl Store) {
+    fill(&store).await;
+    let run = is_done(&runner(&store, wrong()).run().await, ORDERS as usize);
+    is_done(&runner(&store, right()).undo(run).await, ORDERS as usize);
+    are_as_before(&store).await;
+    let refused = runner(&store, wrong()).run().await;
+    assert_eq!(refused.errors[0].class, FailureClass::Undone, "{refused}");
+    is_done(&runner(&store, right()).run().await, ORDERS as usize);
+}
+
+// To see it fail: let `Replay::redo` keep the differences of the events that it replaces.
+async fn a_redo_is_redone(store: impl Store) {
+    fill(&store).await;
+    let run = is_done(&runner(&store, right()).run().await, ORDERS as usize);
+    let wrong_redo = is_done(&runner(&store, wrong()).redo(run).await, paid());
+    let verified = runner(&store, right()).verify(None).await;
+    assert_eq!(verified.error_count, paid(), "{verified}");
+    let message = &verified.errors[0].message;
+    assert!(message.contains("recorded by a redo"), "{message}");
+    let redo = is_done(&runner(&store, right()).redo(run).await, paid());
+    for which in [None, Some(run), Some(wrong_redo), Some(redo)] {
+        let verified = runner(&store, right()).verify(which).await;
+        assert_eq!(verified.error_count, 0, "{verified}");
+        assert!(verified.verified >= paid(), "{verified}");
     }
 }
 
@@ -569,6 +597,8 @@ macro_rules! in_memory_and_on_disk {
 
 in_memory_and_on_disk! {
     a_wrong_conversion_is_found_redone_and_undone,
+    a_corrected_release_takes_a_run_back_and_migrates,
+    a_redo_is_redone,
     later_events_are_kept,
     runs_are_undone_from_the_last_on,
     others_are_counted_and_not_touched,

@@ -100,7 +100,11 @@ impl Verify {
         };
         let number = record.as_ref().map(|record| record.number);
         let next = number.map(|number| format!("show {number}"));
-        let correct = number.map(|number| format!("redo {number} --dry-run"));
+        let migrates =
+            |record: &&RunRecord| matches!(record.kind, RunKind::Migrate | RunKind::Retry { .. });
+        let correct = record.as_ref().filter(migrates);
+        let correct = correct.map(|record| format!("redo {} --dry-run", record.number));
+        let correct = correct.or_else(|| next.clone());
         let goal = HistoryGoal {
             kind: RunKind::Verify {
                 of: record.map(|record| record.id),

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use state_migration_core::store_api::row;
 use state_migration_core::{Error, ErrorKind, EventStore, Hop, RowWrite, RunId, WorkflowId};
 
-use crate::run::{Plan, PlannedRoute, RunRecord, Runs, Store, rows, run_log};
+use crate::run::{Plan, PlannedRoute, RunKind, RunRecord, Runs, Store, rows, run_log};
 
 /// The undone routes from one version.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,23 +50,30 @@ impl UndoneRow {
     }
 }
 
-/// The writes that close the routes of a run with the code of the run, and with that of
-/// the program that undoes it. The undo is `by`, with `plan`.
+/// The writes that close the routes of a run with each code that its states come from:
+/// that of the run, and that of a redo of it. The undo is `by`, with the selection of
+/// `plan`.
 pub(crate) async fn close(
     store: &Store,
     runs: &Runs,
     record: &RunRecord,
     (by, plan): (RunId, &Plan),
 ) -> Result<Vec<RowWrite>, Error> {
-    let executions = runs.executions(record.id).await?;
-    let resumed = executions.iter();
-    let resumed = resumed.filter_map(|execution| execution.plan.as_ref());
+    let mut plans = Vec::new();
+    for run in runs.list().await? {
+        let is_redo = matches!(run.kind, RunKind::Redo { of } if of == record.id);
+        if is_redo || run.id == record.id {
+            let executions = runs.executions(run.id).await?.into_iter();
+            plans.push(run.plan);
+            plans.extend(executions.filter_map(|execution| execution.plan));
+        }
+    }
     let is_selected = |route: &&PlannedRoute| {
         let name = route.from.name();
         plan.selection.selects_workflow(name) && record.plan.selection.selects_workflow(name)
     };
     let mut routes: BTreeMap<&WorkflowId, Vec<&PlannedRoute>> = BTreeMap::new();
-    for plan in [&record.plan, plan].into_iter().chain(resumed) {
+    for plan in &plans {
         for route in plan.routes.iter().filter(is_selected) {
             routes.entry(&route.from).or_default().push(route);
         }

@@ -599,9 +599,9 @@ impl Replay {
         baseline: &Baseline,
         corrects: u64,
     ) -> Result<(), MigrationError> {
-        // The state that was wrong has no effect any more.
+        // The wrong state has no effect any more, nor has a state that follows from it.
         self.differences
-            .retain(|difference| difference.sequence != Some(corrects));
+            .retain(|difference| difference.sequence.is_none_or(|at| at < corrects));
         if self.verifies(run, baseline) {
             let corrected = match &self.corrected {
                 Some(corrected) => corrected.fork(&self.stream)?,
@@ -802,6 +802,15 @@ fn difference(code: &VersionCode, recorded: &str, again: &str) -> Option<String>
 impl HistoryRun {
     /// What to know about a difference.
     fn edited(&self, baseline: &Baseline) -> &'static str {
+        match baseline.kind {
+            BaselineKind::Redo { .. } => {
+                return "the state was recorded by a redo, whose program may have had other code: redo the run that migrated the process if the code of this program is right";
+            }
+            BaselineKind::Undo { exact: true, .. } => {
+                return "the state was recorded by an undo from the old events: check `apply`, and the code that it calls";
+            }
+            _ => {}
+        }
         let mut at = baseline.source();
         for hop in &baseline.route {
             let to = WorkflowId::new(at.name().to_owned(), hop.to.clone());
