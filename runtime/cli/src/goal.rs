@@ -31,6 +31,12 @@ pub(crate) struct HistoryGoal {
     pub(crate) next_on_errors: Vec<String>,
 }
 
+impl HistoryGoal {
+    pub(crate) fn is_verify(&self) -> bool {
+        matches!(self.kind, RunKind::Verify { .. })
+    }
+}
+
 impl Goal {
     pub(crate) fn command(&self) -> &'static str {
         match self {

@@ -3,7 +3,7 @@
 use state_migration_core::{FailureClass, RunId, StreamId};
 use state_migration_runner::run::history::Claim;
 use state_migration_runner::{
-    Execution, Failure as Failed, RunAction, RunCounts, RunRecord, RunTotals, Runs,
+    Execution, Failure as Failed, RunAction, RunCounts, RunKind, RunRecord, RunTotals, Runs,
 };
 use state_migration_store::SlateDbReader;
 
@@ -75,6 +75,17 @@ impl History {
                 .map(|(_, counts)| *counts)
                 .unwrap_or_default()),
         }
+    }
+
+    /// Whether an undo took processes of a run back.
+    pub(crate) async fn is_undone(&self, run: RunId, all: &[RunRecord]) -> Result<bool, Failure> {
+        for undo in all {
+            let is_undo = matches!(undo.kind, RunKind::Undo { of } if of == run);
+            if is_undo && self.counts(undo.id).await?.migrated > 0 {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// The executions of a run, oldest first.

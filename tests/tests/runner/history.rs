@@ -2,6 +2,8 @@
 //! computed again with corrected code.
 
 use std::collections::BTreeSet;
+use std::num::NonZeroU32;
+use std::time::Duration;
 
 use state_migration::{
     Baseline, BaselineKind, ConversionError, Decoder, ErrorKind, EventStore, FailureClass,
@@ -336,6 +338,32 @@ async fn a_corrected_release_takes_a_run_back_and_migrates(store: impl Store) {
     is_done(&runner(&store, right()).run().await, ORDERS as usize);
 }
 
+// To see it fail: let `resumable` not ask for an undo.
+async fn an_undone_run_is_not_resumed(store: impl Store) {
+    fill(&store).await;
+    let stopped = runner(&store, right()).chunk_processes(1);
+    let control = stopped.control();
+    control.throttle_next(NonZeroU32::new(100));
+    let stop = async {
+        while control.progress().counts.migrated < 2 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        control.cancel();
+    };
+    let (stopped, ()) = tokio::join!(stopped.run(), stop);
+    assert_eq!(stopped.state, Some(RunState::Cancelled), "{stopped}");
+    let run = stopped.run.unwrap();
+    is_done(&runner(&store, right()).undo(run).await, stopped.migrated);
+    for again in [false, true] {
+        let resumed = runner(&store, right()).again(again).resume(run).await;
+        let message = &resumed.errors[0].message;
+        assert!(message.contains("so it is not resumed"), "{resumed}");
+    }
+    are_as_before(&store).await;
+    let again = runner(&store, right()).again(true);
+    is_done(&again.run().await, ORDERS as usize);
+}
+
 // To see it fail: let `Replay::redo` keep the differences of the events that it replaces.
 async fn a_redo_is_redone(store: impl Store) {
     fill(&store).await;
@@ -599,6 +627,7 @@ in_memory_and_on_disk! {
     a_wrong_conversion_is_found_redone_and_undone,
     a_corrected_release_takes_a_run_back_and_migrates,
     a_redo_is_redone,
+    an_undone_run_is_not_resumed,
     later_events_are_kept,
     runs_are_undone_from_the_last_on,
     others_are_counted_and_not_touched,

@@ -90,7 +90,9 @@ impl Run {
         }
         if self.dry_run {
             let confirmation = plan.confirmation(reader.durable_id().await?);
-            let command = format!("run{} --plan {confirmation}", self.planned.arguments());
+            let again = if self.again { " --again" } else { "" };
+            let planned = self.planned.arguments();
+            let command = format!("run{planned}{again} --plan {confirmation}");
             let set = |runner| self.planned.apply(runner).again(self.again);
             let in_use = reader.in_use().await?;
             let is_alive = in_use.is_some_and(|in_use| in_use.appears_alive());
@@ -187,7 +189,7 @@ impl Run {
                 _ => runs.executions(record.id).await?,
             };
             if record.last_plan(&executions).fingerprint == plan {
-                if !record.state.is_done() {
+                if !record.state.is_done() && !runs.is_undone(record.id, &records).await? {
                     goal = Goal::Resume(record.id, runs.counts(record.id).await?);
                 }
                 break;

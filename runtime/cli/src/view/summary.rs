@@ -182,6 +182,11 @@ impl RunSummary {
                 vec![format!("show {name}"), format!("resume {name}")]
             }
             (Exit::Done, Goal::History(history)) => history.next.clone(),
+            (Exit::DoneWithErrors, Goal::History(history))
+                if history.is_verify() && !has_difference(&known.failed_by_class) =>
+            {
+                history.next.clone()
+            }
             (Exit::DoneWithErrors, Goal::History(history)) if history.is_dry => {
                 history.next_on_errors.clone()
             }
@@ -280,6 +285,11 @@ impl RunSummary {
         self.run.is_some()
     }
 
+    /// Whether a state differs from what a verify has computed again.
+    fn differs(&self) -> bool {
+        has_difference(&self.failed_by_class)
+    }
+
     /// The outcome as text.
     fn outcome(&self) -> String {
         let (style, text) = match (self.state, self.dry_run) {
@@ -301,8 +311,10 @@ impl RunSummary {
                 "stopped by an error; what was committed is kept, and the run can be resumed",
             ),
             _ if self.command == "verify" => match self.failed {
+                0 if self.verified == 0 => (WARN, "done; no state was recorded by such a run"),
                 0 => (GOOD, "done; all states are as recorded"),
-                _ => (BAD, "done; some states differ"),
+                _ if self.differs() => (BAD, "done; some states differ"),
+                _ => (BAD, "done; some states were not verified"),
             },
             (_, true) if self.failed > 0 => {
                 (BAD, "dry run, nothing written; some processes would fail")
@@ -316,6 +328,11 @@ impl RunSummary {
         };
         format!("{style}{text}{style:#}")
     }
+}
+
+fn has_difference(failed: &[ClassCount]) -> bool {
+    let mut classes = failed.iter();
+    classes.any(|failed| failed.class == FailureClass::VerifiesDifferently)
 }
 
 /// The first failures by stream; of a run that may leave no record, all that are known.

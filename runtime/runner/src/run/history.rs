@@ -143,6 +143,20 @@ impl Runs {
         Ok(Some(record))
     }
 
+    /// The last undo of a run that took processes back.
+    ///
+    /// # Errors
+    /// The store could not be read.
+    pub(crate) async fn undo_of(&self, run: RunId) -> Result<Option<RunId>, Error> {
+        for undo in self.list().await?.into_iter().rev() {
+            let is_undo = matches!(undo.kind, RunKind::Undo { of } if of == run);
+            if is_undo && self.counts(undo.id).await?.migrated > 0 {
+                return Ok(Some(undo.id));
+            }
+        }
+        Ok(None)
+    }
+
     /// The executions of a run, oldest first: who started and resumed it, where, with
     /// which code. A run of an earlier release has none.
     ///

@@ -208,6 +208,11 @@ async fn resumable(store: &Store, id: RunId) -> Result<RunRecord, Error> {
             "run {id} migrates processes as they are opened and cannot be resumed; start a run for the other processes"
         )));
     }
+    if let Some(undo) = history_of(store)?.undo_of(id).await? {
+        return Err(Error::invalid(format!(
+            "run {id} was undone by run {undo}, so it is not resumed; start a new run, with `again` if the code of its routes is the same"
+        )));
+    }
     record.executions += 1;
     record.ended = None;
     Ok(record)
