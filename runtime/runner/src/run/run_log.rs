@@ -774,8 +774,7 @@ impl RunLog {
             false => None,
         };
         for _ in 0..ATTEMPTS {
-            let mut batch = Batch::default();
-            batch.rows = match (is_undo, has_migrated) {
+            let rows = match (is_undo, has_migrated) {
                 // An undo that took nothing back closes nothing.
                 (true, Some(false)) => undone::reopen_after(&self.store, record.id).await?,
                 // What was taken again in part is still undone.
@@ -783,6 +782,10 @@ impl RunLog {
                     undone::reopen(&self.store, &record.plan).await?
                 }
                 _ => Vec::new(),
+            };
+            let mut batch = Batch {
+                rows,
+                ..Batch::default()
             };
             self.add_up_lazies(&mut batch).await?;
             let (claim, held) = self.guard();
