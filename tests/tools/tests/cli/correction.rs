@@ -95,6 +95,8 @@ fn tell_the_story(is_json: bool) {
     );
     story.says("7-verify", FIXED, &["verify", "2"], 0);
     story.says("7-verify-the-first", FIXED, &["verify", "1"], 0);
+    let of_nobody = ["verify", "1", "--stream", "process/bank/nobody"];
+    story.says("7-verify-nothing", FIXED, &of_nobody, 0);
     let mut run = program(FIXED, &["run", "--yes", "--store", "./loans"]);
     finish({
         run.current_dir(never_wrong.folder());
@@ -136,6 +138,8 @@ fn tell_the_story(is_json: bool) {
     story.says("11-runs", FIXED, &["runs"], 0);
 
     // In May.
+    let look = ["run", "--dry-run", "--again"];
+    story.says("12-again-predicted", FIXED, &look, 0);
     story.says("12-again", FIXED, &["run", "--yes", "--again"], 0);
     assert_eq!(states(sample, FIXED), right);
     let all = stands(sample);
