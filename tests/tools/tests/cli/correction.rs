@@ -95,8 +95,8 @@ fn tell_the_story(is_json: bool) {
     );
     story.says("7-verify", FIXED, &["verify", "2"], 0);
     story.says("7-verify-the-first", FIXED, &["verify", "1"], 0);
-    let of_nobody = ["verify", "1", "--stream", "process/bank/nobody"];
-    story.says("7-verify-nothing", FIXED, &of_nobody, 0);
+    let of_no_stream = ["verify", "1", "--stream", "process/bank/0"];
+    story.says("7-verify-nothing", FIXED, &of_no_stream, 0);
     let mut run = program(FIXED, &["run", "--yes", "--store", "./loans"]);
     finish({
         run.current_dir(never_wrong.folder());
