@@ -285,11 +285,6 @@ impl RunSummary {
         self.run.is_some()
     }
 
-    /// Whether a state differs from what a verify has computed again.
-    fn differs(&self) -> bool {
-        has_difference(&self.failed_by_class)
-    }
-
     /// The outcome as text.
     fn outcome(&self) -> String {
         let (style, text) = match (self.state, self.dry_run) {
@@ -313,7 +308,7 @@ impl RunSummary {
             _ if self.command == "verify" => match self.failed {
                 0 if self.verified == 0 => (WARN, "done; no state was recorded by such a run"),
                 0 => (GOOD, "done; all states are as recorded"),
-                _ if self.differs() => (BAD, "done; some states differ"),
+                _ if has_difference(&self.failed_by_class) => (BAD, "done; some states differ"),
                 _ => (BAD, "done; some states were not verified"),
             },
             (_, true) if self.failed > 0 => {
@@ -330,6 +325,7 @@ impl RunSummary {
     }
 }
 
+/// Whether a state differs from what a verify has computed again.
 fn has_difference(failed: &[ClassCount]) -> bool {
     let mut classes = failed.iter();
     classes.any(|failed| failed.class == FailureClass::VerifiesDifferently)

@@ -48,6 +48,15 @@ impl UndoneRow {
             .find(|undone| hops.starts_with(&undone.hops))
             .map(|undone| undone.of)
     }
+
+    /// The write of what is left of the row that is held.
+    fn replacing(&self, key: Vec<u8>, held: Bytes) -> Result<RowWrite, Error> {
+        let write = match self.routes.is_empty() {
+            true => RowWrite::remove(key),
+            false => RowWrite::put(key, row::write(self)?),
+        };
+        Ok(write.expecting(Some(held)))
+    }
 }
 
 /// The writes that close the routes of a run with each code that its states come from:
@@ -107,12 +116,7 @@ pub(crate) async fn reopen(store: &Store, plan: &Plan) -> Result<Vec<RowWrite>, 
         row.routes
             .retain(|undone| !route.hops.starts_with(&undone.hops));
         let Some(held) = held else { continue };
-        let key = rows::undone(&route.from);
-        let write = match row.routes.is_empty() {
-            true => RowWrite::remove(key),
-            false => RowWrite::put(key, row::write(&row)?),
-        };
-        writes.push(write.expecting(Some(held)));
+        writes.push(row.replacing(rows::undone(&route.from), held)?);
     }
     Ok(writes)
 }
@@ -132,11 +136,7 @@ pub(crate) async fn reopen_after(store: &Store, by: RunId) -> Result<Vec<RowWrit
         if row.routes.len() == before {
             continue;
         }
-        let write = match row.routes.is_empty() {
-            true => RowWrite::remove(key.to_vec()),
-            false => RowWrite::put(key.to_vec(), row::write(&row)?),
-        };
-        writes.push(write.expecting(Some(held)));
+        writes.push(row.replacing(key.to_vec(), held)?);
     }
     Ok(writes)
 }
