@@ -80,7 +80,7 @@ impl History {
     /// Whether an undo took processes of a run back.
     pub(crate) async fn is_undone(&self, run: RunId, all: &[RunRecord]) -> Result<bool, Failure> {
         for undo in all {
-            let is_undo = matches!(undo.kind, RunKind::Undo { of } if of == run);
+            let is_undo = undo.kind == RunKind::Undo { of: run };
             if is_undo && self.counts(undo.id).await?.migrated > 0 {
                 return Ok(true);
             }

@@ -12,6 +12,7 @@ use state_migration_core::draft::{Draft, Refusal, Trace};
 use state_migration_core::type_code::{KnownVersion, StateCode};
 use state_migration_core::{MigrationRegistry, Workflow, WorkflowId};
 
+use crate::given_or_linked;
 use crate::layout::{Rewritten, Subject, layout_of};
 use crate::lock::{Change, Lock, Of, Part, Section, changes};
 use crate::update::{self, Update};
@@ -132,10 +133,7 @@ impl Layouts {
         if let Some(problem) = self.problem {
             return Err(problem);
         }
-        let registry = match &self.registry {
-            Some(registry) => registry.clone(),
-            None => MigrationRegistry::linked().map_err(|error| error.to_string())?,
-        };
+        let registry = given_or_linked(self.registry.as_ref())?;
         let known = registry.known_versions(&self.states);
         let path = update::in_package(&self.path);
         let before = match std::fs::read_to_string(&path) {

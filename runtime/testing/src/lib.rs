@@ -74,6 +74,8 @@ mod update;
 
 use std::path::PathBuf;
 
+use state_migration_core::MigrationRegistry;
+
 pub use layouts::Layouts;
 pub use replay::Histories;
 
@@ -175,4 +177,12 @@ pub fn assert_layouts(path: impl Into<PathBuf>) {
 #[track_caller]
 pub fn replay(folder: impl Into<PathBuf>) {
     Histories::new(folder).assert();
+}
+
+/// The registry of a test that was given none is that of the linked migrations.
+fn given_or_linked(given: Option<&MigrationRegistry>) -> Result<MigrationRegistry, String> {
+    match given {
+        Some(registry) => Ok(registry.clone()),
+        None => MigrationRegistry::linked().map_err(|error| error.to_string()),
+    }
 }

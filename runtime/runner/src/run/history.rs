@@ -149,7 +149,7 @@ impl Runs {
     /// The store could not be read.
     pub(crate) async fn undo_of(&self, run: RunId) -> Result<Option<RunId>, Error> {
         for undo in self.list().await?.into_iter().rev() {
-            let is_undo = matches!(undo.kind, RunKind::Undo { of } if of == run);
+            let is_undo = undo.kind == RunKind::Undo { of: run };
             if is_undo && self.counts(undo.id).await?.migrated > 0 {
                 return Ok(Some(undo.id));
             }

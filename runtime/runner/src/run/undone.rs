@@ -70,7 +70,7 @@ pub(crate) async fn close(
 ) -> Result<Vec<RowWrite>, Error> {
     let mut plans = Vec::new();
     for run in runs.list().await? {
-        let is_redo = matches!(run.kind, RunKind::Redo { of } if of == record.id);
+        let is_redo = run.kind == RunKind::Redo { of: record.id };
         if is_redo || run.id == record.id {
             let executions = runs.executions(run.id).await?.into_iter();
             plans.push(run.plan);

@@ -13,6 +13,7 @@ use serde::de::DeserializeOwned;
 use state_migration_core::type_code::{KnownVersion, StateCode};
 use state_migration_core::{MigrationRegistry, Workflow};
 
+use crate::given_or_linked;
 use crate::replay::file::{History, Line};
 use crate::replay::process::Replayed;
 use crate::update::{self, Update};
@@ -67,10 +68,7 @@ impl Histories {
 
     /// Replays all histories, and returns their number.
     pub(crate) fn check(self, update: Update) -> Result<usize, String> {
-        let registry = match &self.registry {
-            Some(registry) => registry.clone(),
-            None => MigrationRegistry::linked().map_err(|error| error.to_string())?,
-        };
+        let registry = given_or_linked(self.registry.as_ref())?;
         let versions = registry.known_versions(&self.states);
         let files = self.files()?;
         let code = Code {
