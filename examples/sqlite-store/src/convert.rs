@@ -43,6 +43,7 @@ pub(crate) fn head(row: &Row<'_>) -> Result<Head, Failure> {
         finished: row.get("finished")?,
         finished_by: finished_by.map(|hash| Fingerprint::new(hash.cast_unsigned())),
         held: row.get("held")?,
+        undone: row.get("undone")?,
     })
 }
 
@@ -62,7 +63,7 @@ pub(crate) fn put_head(
 ) -> Result<(), Failure> {
     let mut insert = transaction.prepare_cached(
         "INSERT OR REPLACE INTO heads VALUES (:stream, :sequence, :revision, :name, :version, \
-         :baseline, :first_kept, :finished, :finished_by, :held)",
+         :baseline, :first_kept, :finished, :finished_by, :held, :undone)",
     )?;
     insert.execute(named_params! {
         ":stream": stream.as_str(),
@@ -75,6 +76,7 @@ pub(crate) fn put_head(
         ":finished": head.finished,
         ":finished_by": head.finished_by.map(|by| by.get().cast_signed()),
         ":held": head.held,
+        ":undone": head.undone,
     })?;
     Ok(())
 }

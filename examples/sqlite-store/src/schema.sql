@@ -11,7 +11,8 @@ CREATE TABLE IF NOT EXISTS heads (
     first_kept  INTEGER NOT NULL,
     finished    INTEGER NOT NULL,
     finished_by INTEGER,
-    held        INTEGER NOT NULL
+    held        INTEGER NOT NULL,
+    undone      INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE IF NOT EXISTS events (

@@ -79,7 +79,7 @@ fn a_service_that_is_older_than_some_processes_refuses_runs_unless_that_is_allow
     }
     let plan = service.ask(&["plan"]).exits(0).json();
     let warnings = plan["warnings"].to_string();
-    assert!(warnings.contains("a run would be refused: the store has had processes at loan@2099"));
+    assert!(warnings.contains("a run would be refused: the store has processes at loan@2099"));
     assert_eq!(plan["next"], serde_json::json!([]));
     service.ask(&["verify", "1", "--allow-newer"]).exits(0);
     let ran = service.ask(&["run", "--yes", "--allow-newer"]);

@@ -77,15 +77,19 @@ impl History {
         }
     }
 
-    /// Whether an undo took processes of a run back.
-    pub(crate) async fn is_undone(&self, run: RunId, all: &[RunRecord]) -> Result<bool, Failure> {
+    /// The undo that took processes of a run back, if any.
+    pub(crate) async fn undo_of<'a>(
+        &self,
+        run: RunId,
+        all: &'a [RunRecord],
+    ) -> Result<Option<&'a RunRecord>, Failure> {
         for undo in all {
             let is_undo = undo.kind == RunKind::Undo { of: run };
             if is_undo && self.counts(undo.id).await?.migrated > 0 {
-                return Ok(true);
+                return Ok(Some(undo));
             }
         }
-        Ok(false)
+        Ok(None)
     }
 
     /// The executions of a run, oldest first.
@@ -146,7 +150,7 @@ impl History {
         let Self::Store(_, Some(reader)) = self else {
             return Ok(());
         };
-        program_fit::check_resume(context, &reader.present_versions().await?)
+        program_fit::check_resume(context, reader).await
     }
 
     /// At most `limit` failures of a run after a stream, of these classes or of all; fewer

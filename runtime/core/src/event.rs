@@ -44,6 +44,7 @@ pub struct NewEvent {
     payload: Bytes,
     metadata: Metadata,
     finishes: bool,
+    undoes: bool,
 }
 
 impl NewEvent {
@@ -125,6 +126,7 @@ impl NewEvent {
             payload,
             metadata: Metadata::new(),
             finishes: false,
+            undoes: false,
         })
     }
 
@@ -139,7 +141,16 @@ impl NewEvent {
             payload: baseline,
             metadata: Metadata::new(),
             finishes,
+            undoes: false,
         }
+    }
+
+    /// The same event, marked as one that takes the process back.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn undoing(mut self) -> Self {
+        self.undoes = true;
+        self
     }
 
     /// The same event with an id that the caller chose.
@@ -206,6 +217,12 @@ impl NewEvent {
         self.finishes
     }
 
+    /// Whether the event is an undo: it takes the process back to an earlier version.
+    #[must_use]
+    pub fn undoes(&self) -> bool {
+        self.undoes
+    }
+
     /// The event as it was before it was recorded.
     pub fn of_record(event: Event) -> Self {
         Self {
@@ -216,6 +233,7 @@ impl NewEvent {
             payload: event.payload,
             metadata: event.metadata,
             finishes: event.finishes,
+            undoes: false,
         }
     }
 

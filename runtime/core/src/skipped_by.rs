@@ -19,6 +19,8 @@ pub struct SkippedBy {
     pub not_selected: usize,
     /// Processes that an operator holds.
     pub held: usize,
+    /// Processes that an undo took back, with the code that would migrate them again.
+    pub undone: usize,
     /// In an undo, a redo or a verification: processes that were born at their version.
     pub never_migrated: usize,
 }
@@ -35,7 +37,7 @@ impl SkippedBy {
 
     /// Each count with the name of its field.
     #[doc(hidden)]
-    pub fn by_reason(&self) -> [(usize, &'static str); 7] {
+    pub fn by_reason(&self) -> [(usize, &'static str); 8] {
         [
             (self.empty, "empty"),
             (self.other_workflow, "other_workflow"),
@@ -43,6 +45,7 @@ impl SkippedBy {
             (self.finished, "finished"),
             (self.not_selected, "not_selected"),
             (self.held, "held"),
+            (self.undone, "undone"),
             (self.never_migrated, "never_migrated"),
         ]
     }
@@ -61,6 +64,7 @@ impl SkippedBy {
         self.finished += other.finished;
         self.not_selected += other.not_selected;
         self.held += other.held;
+        self.undone += other.undone;
         self.never_migrated += other.never_migrated;
     }
 }

@@ -1,9 +1,10 @@
 //! The parameters of one execution of a run.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use state_migration_core::{Error, MigrationRegistry, Predicates, RunId, Selection};
+use state_migration_core::{Error, MigrationRegistry, Predicates, RunId, Selection, WorkflowId};
 
 use crate::control::RunControl;
 use crate::observe::Observer;
@@ -21,6 +22,8 @@ pub(crate) struct RunContext {
     pub(crate) selection: Arc<Selection>,
     /// What the selection asks for beyond the heads.
     pub(crate) restrictions: Restrictions,
+    /// The versions whose undone processes stay there.
+    pub(crate) undone: Arc<BTreeSet<WorkflowId>>,
     /// The predicates that a selection may name.
     pub(crate) predicates: Predicates,
     /// Whether this is a dry run.

@@ -22,6 +22,7 @@ const FINISHED: u8 = 1;
 const HAS_BASELINE: u8 = 2;
 const HELD: u8 = 4;
 const FINISHED_BY: u8 = 8;
+const UNDONE: u8 = 16;
 
 const OPEN: u8 = 0;
 const CLOSING: u8 = 1;
@@ -242,7 +243,8 @@ pub fn write_head(head: &Head) -> Result<Vec<u8>, Error> {
         flag(head.finished, FINISHED)
             | flag(head.baseline.is_some(), HAS_BASELINE)
             | flag(head.held, HELD)
-            | flag(head.finished_by.is_some(), FINISHED_BY),
+            | flag(head.finished_by.is_some(), FINISHED_BY)
+            | flag(head.undone, UNDONE),
     );
     record.extend_from_slice(&head.sequence.to_be_bytes());
     record.extend_from_slice(&head.revision.to_be_bytes());
@@ -336,7 +338,7 @@ fn is_two_texts(mut rest: &[u8]) -> bool {
 pub(crate) fn read_head_like(mut record: Bytes, like: Option<&WorkflowId>) -> Read<Head> {
     start(&mut record)?;
     let flags = take_u8(&mut record)?;
-    check_flags(flags, FINISHED | HAS_BASELINE | HELD | FINISHED_BY)?;
+    check_flags(flags, FINISHED | HAS_BASELINE | HELD | FINISHED_BY | UNDONE)?;
     let sequence = take_u64(&mut record)?;
     let revision = take_u64(&mut record)?;
     let baseline = take_u64(&mut record)?;
@@ -353,7 +355,8 @@ pub(crate) fn read_head_like(mut record: Bytes, like: Option<&WorkflowId>) -> Re
         && baseline <= sequence
         && has_baseline == (baseline > 0)
         && (1..=sequence).contains(&first_kept);
-    if !numbers || finished_by.is_some() && !finished {
+    let undone = flags & UNDONE != 0;
+    if !numbers || finished_by.is_some() && !finished || undone && !has_baseline {
         return Err(BadRecord::Malformed("its numbers contradict each other"));
     }
     Ok(Head {
@@ -365,6 +368,7 @@ pub(crate) fn read_head_like(mut record: Bytes, like: Option<&WorkflowId>) -> Re
         finished,
         finished_by,
         held: flags & HELD != 0,
+        undone,
     })
 }
 
@@ -596,6 +600,9 @@ mod tests {
         expected[1] = 11;
         expected.splice(34..34, [0, 0, 0, 0, 0, 0, 0, 3]);
         assert_eq!(write_head(&head).unwrap(), expected);
+        head.undone = true;
+        expected[1] = 27;
+        assert_eq!(write_head(&head).unwrap(), expected);
 
         let process = (ProcessId::new("p").unwrap(), order());
         let entry = write_entry(&TenantId::new("t").unwrap(), &[process]);
@@ -662,6 +669,7 @@ mod tests {
                 finished,
                 finished_by: finished.then(|| Fingerprint::new(4)),
                 held: !finished,
+                undone: !finished,
                 ..Head::of(2, order())
             };
             assert_eq!(read_head(write_head(&head).unwrap().into()).unwrap(), head);

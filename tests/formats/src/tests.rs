@@ -275,6 +275,7 @@ fn every_flag_is_frozen() {
         .collect();
     assert!(heads.iter().any(|head| head.finished && !head.held));
     assert!(heads.iter().any(|head| head.held && !head.finished));
+    assert!(heads.iter().any(|head| head.undone));
     assert!(heads.iter().any(|head| head.baseline.is_some()));
     assert!(heads.iter().any(|head| head.baseline.is_none()));
     let stream = StreamId::literal("s");

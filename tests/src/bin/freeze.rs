@@ -146,6 +146,12 @@ fn selection() -> Selection {
 /// A store with a run that was throttled, then interrupted, then resumed by force with
 /// other code, and cancelled.
 async fn executions(store: SlateDbStore) -> Result<(), Box<dyn Error>> {
+    // An order that was undone.
+    place(&store, &store, 2).await?;
+    let undone = MigrationRunner::new(OrderV1ToV2Migration, store.clone(), store.clone())
+        .select(Selection::all().streams([identity::<OrderV1>(2).stream_id().clone()]));
+    let run = undone.run().await.run.ok_or("the run was recorded")?;
+    println!("{}", undone.undo(run).await);
     for n in 0..2 {
         place(&store, &store, n).await?;
     }
@@ -314,7 +320,7 @@ async fn words(store: SlateDbStore) -> Result<(), Box<dyn Error>> {
         let identity = identity::<OrderV1>(n);
         put(&[b"d", identity.stream_id().as_str().as_bytes()], &suspect).await?;
     }
-    let undone = json!({"hops": a_run["plan"]["routes"][0]["hops"], "of": last, "by": last});
+    let undone = json!({"hops": a_run["plan"]["routes"][0]["hops"], "of": last, "by": last, "partial": true});
     put(&[b"u", b"order@v1"], &json!({"routes": [undone]})).await?;
     let holder = json!({"run": last, "execution": RunId::random(), "program": program});
     put(&[b"c"], &json!({"holder": holder})).await?;

@@ -4,6 +4,7 @@ use state_migration_control_socket::protocol::{self, HistoryRequest, Request};
 use state_migration_core::RunId;
 use state_migration_runner::{MigrationRunner, RunKind, RunRecord};
 
+use crate::commands::run::is_blocked;
 use crate::context::Context;
 use crate::exit_code::{Exit, Failure, Reason};
 use crate::goal::{Goal, HistoryGoal};
@@ -184,8 +185,14 @@ impl Change {
             return remote::drive(context, client, request, goal, &self.execution).await;
         }
         self.planned.check(context, &context.migrations()?)?;
+        // A run that was interrupted may be undone as it is.
+        let undone = match goal.kind {
+            RunKind::Undo { of } => Some(of),
+            _ => None,
+        };
         let goal = Goal::History(goal);
         if self.dry_run {
+            is_blocked(context, &format!("`{}`", line("--yes")), undone).await?;
             let set = |runner| self.planned.apply(runner);
             return drive(context, context.reader(), set, goal, &self.execution).await;
         }
@@ -196,7 +203,7 @@ impl Change {
                 .reason(self.audit.reason())
                 .take_over(self.take_over.is_meant())
         };
-        let store = context.writer(self.take_over, Claim::Of(None));
+        let store = context.writer(self.take_over, Claim::Of(undone));
         drive(context, store, set, goal, &self.execution).await
     }
 }

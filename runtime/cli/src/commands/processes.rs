@@ -46,6 +46,9 @@ pub(crate) struct Processes {
     /// List processes that an operator holds
     #[arg(long)]
     held: bool,
+    /// List processes that an undo took to their version
+    #[arg(long)]
+    undone: bool,
     /// List processes that are finished
     #[arg(long, conflicts_with = "in_flight")]
     finished: bool,
@@ -91,6 +94,7 @@ struct ProcessLine {
     baseline: Option<u64>,
     finished: bool,
     held: bool,
+    undone: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -228,6 +232,7 @@ impl Processes {
         (self.workflow.is_empty() || self.workflow.iter().any(is_of))
             && (self.at.is_empty() || self.at.iter().any(is_at))
             && (!self.held || head.held)
+            && (!self.undone || head.undone)
             && (!self.finished || head.finished)
             && (!self.in_flight || !head.finished)
     }
@@ -257,6 +262,7 @@ impl Processes {
         add("--after", after);
         for (given, name) in [
             (self.held, "held"),
+            (self.undone, "undone"),
             (self.finished, "finished"),
             (self.in_flight, "in-flight"),
         ] {
@@ -308,12 +314,17 @@ impl ProcessLine {
             baseline: head.baseline,
             finished: head.finished,
             held: head.held,
+            undone: head.undone,
         }
     }
 
     /// The flags as text.
     fn flags(&self) -> String {
-        let flags = [(self.held, "held"), (self.finished, "finished")];
+        let flags = [
+            (self.held, "held"),
+            (self.undone, "undone"),
+            (self.finished, "finished"),
+        ];
         let flags = flags.iter().filter(|(is_set, _)| *is_set);
         let flags: Vec<&str> = flags.map(|(_, flag)| *flag).collect();
         match flags.is_empty() {

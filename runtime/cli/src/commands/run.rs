@@ -1,13 +1,9 @@
 //! The command `run`.
 
 use state_migration_control_socket::protocol::{self, ForecastRequest, Request};
-use state_migration_core::{
-    EventStore as _, Fingerprint, MigrationRegistry, VersionStatus, WorkflowId,
-};
-use state_migration_runner::forecast::census::Census;
+use state_migration_core::{EventStore as _, Fingerprint, MigrationRegistry, RunId};
 use state_migration_runner::run::{Confirmation, Unconfirmed};
 use state_migration_runner::{Plan, RunKind};
-use state_migration_store::SlateDbReader;
 
 use crate::context::Context;
 use crate::exit_code::{Exit, Failure, Reason};
@@ -86,7 +82,12 @@ impl Run {
             Err(failure) => return Err(failure),
         };
         if let Some(most) = self.at_most {
-            self.are_at_most(context, self.due(context, &reader).await?, most)?;
+            let runner = self
+                .planned
+                .apply(context.runner(migrations.clone(), &reader));
+            let runner = runner.again(self.again);
+            let forecast = runner.forecast(runner.run_options(), &plan, None, 0).await;
+            self.are_at_most(context, forecast?.due, most)?;
         }
         if self.dry_run {
             let confirmation = plan.confirmation(reader.durable_id().await?);
@@ -96,11 +97,12 @@ impl Run {
             let set = |runner| self.planned.apply(runner).again(self.again);
             let in_use = reader.in_use().await?;
             let is_alive = in_use.is_some_and(|in_use| in_use.appears_alive());
-            let command = match !is_alive && self.is_blocked(context).await? {
-                // The plan says what to do about the other run.
-                true => format!("plan{}", self.planned.arguments()),
-                false => command,
-            };
+            let command =
+                match !is_alive && is_blocked(context, "a run with this plan", None).await? {
+                    // The plan says what to do about the other run.
+                    true => format!("plan{}", self.planned.arguments()),
+                    false => command,
+                };
             let runner = self.planned.apply(context.runner(migrations, &reader));
             let is_idle = runner.check_heads(true).would_be_idle().await;
             let is_of_use = !is_alive && !is_idle.unwrap_or(false);
@@ -129,24 +131,6 @@ impl Run {
         }
         reader.close().await?;
         self.write(context, &plan).await
-    }
-
-    /// Whether another run claims the store, with a warning: this run would be refused.
-    async fn is_blocked(&self, context: &Context) -> Result<bool, Failure> {
-        let runs = context.history().await?;
-        let (records, claim) = runs.list_claimed().await?;
-        runs.close().await?;
-        let Some(claim) = claim else {
-            return Ok(false);
-        };
-        let mut records = records.iter();
-        if let Some(record) = records.find(|record| record.id == claim.run) {
-            context.output.warn(&format!(
-                "run {} claims the store, so a run with this plan is refused until that run is resumed or taken over from",
-                record.number
-            ));
-        }
-        Ok(true)
     }
 
     /// Opens the store for writing and executes the run.
@@ -189,17 +173,14 @@ impl Run {
                 _ => runs.executions(record.id).await?,
             };
             if record.last_plan(&executions).fingerprint == plan {
-                if !record.state.is_done() && !runs.is_undone(record.id, &records).await? {
+                if !record.state.is_done() && runs.undo_of(record.id, &records).await?.is_none() {
                     goal = Goal::Resume(record.id, runs.counts(record.id).await?);
                 }
                 break;
             }
         }
         if let (Some(claimed), Goal::Run) = (claimed, &goal) {
-            let what = match &claimed.kind {
-                RunKind::Migrate => "has another plan".to_owned(),
-                kind => format!("is of kind {}", kind.name()),
-            };
+            let number = claimed.number;
             let is_alive = match (&runs, context.client()) {
                 (_, Some(client)) => client.send(Request::Status).await?.in_progress,
                 (History::Store(_, Some(reader)), None) => {
@@ -208,11 +189,30 @@ impl Run {
                 }
                 _ => false,
             };
-            if !is_alive {
-                context.output.warn(&format!(
-                    "run {} was interrupted and {what}, so a new run begins",
-                    claimed.number
-                ));
+            match &claimed.kind {
+                _ if is_alive => {}
+                // Half of the processes would be left as they are, and forgotten.
+                RunKind::Undo { .. } | RunKind::Redo { .. } => {
+                    runs.close().await?;
+                    let kind = claimed.kind.name();
+                    let failure = Failure::refused(
+                        Reason::InterruptedRun,
+                        format!(
+                            "run {number}, of kind {kind}, was interrupted and claims the store; resume run {number} first"
+                        ),
+                    );
+                    let resume = context.command_line(&format!("resume {number}"));
+                    return Err(failure.run(claimed.id).next(resume));
+                }
+                kind => {
+                    let what = match kind {
+                        RunKind::Migrate => "has another plan".to_owned(),
+                        kind => format!("is of kind {}", kind.name()),
+                    };
+                    context.output.warn(&format!(
+                        "run {number} was interrupted and {what}, so a new run begins"
+                    ));
+                }
             }
         }
         runs.close().await?;
@@ -281,16 +281,6 @@ impl Run {
         }
     }
 
-    /// Number of processes that are due in the store.
-    async fn due(&self, context: &Context, reader: &SlateDbReader) -> Result<u64, Failure> {
-        let migrations = context.migrations()?;
-        let is_behind = |version: &WorkflowId| {
-            matches!(migrations.version_status(version), VersionStatus::Behind(_))
-        };
-        let census = Census::of(reader, &self.planned.selection(), is_behind).await?;
-        Ok(census.due())
-    }
-
     /// Refuses a run that would migrate more processes than expected, as over the wrong
     /// store.
     fn are_at_most(&self, context: &Context, due: u64, most: u64) -> Result<(), Failure> {
@@ -338,4 +328,27 @@ fn unmeant() -> Failure {
         Reason::ConfirmationNeeded,
         "a run changes the store and needs confirmation; give --plan with the fingerprint that `plan` prints, or give --yes",
     )
+}
+
+/// Whether a run, except this one, claims the store, so that a command is refused. Warns of
+/// it.
+pub(crate) async fn is_blocked(
+    context: &Context,
+    what: &str,
+    except: Option<RunId>,
+) -> Result<bool, Failure> {
+    let runs = context.history().await?;
+    let (records, claim) = runs.list_claimed().await?;
+    runs.close().await?;
+    let Some(claim) = claim.filter(|claim| Some(claim.run) != except) else {
+        return Ok(false);
+    };
+    let mut records = records.iter();
+    if let Some(record) = records.find(|record| record.id == claim.run) {
+        context.output.warn(&format!(
+            "run {} claims the store, so {what} is refused until that run is resumed or taken over from",
+            record.number
+        ));
+    }
+    Ok(true)
 }

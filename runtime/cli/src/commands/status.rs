@@ -12,7 +12,7 @@ use state_migration_runner::forecast::version_status::{
 use state_migration_runner::forecast::{AtVersion, Versions};
 use state_migration_runner::{RunState, Runs};
 
-use crate::commands::plan::warnings::unreadable;
+use crate::commands::plan::warnings::{self, unreadable};
 use crate::commands::removal;
 use crate::context::Context;
 use crate::exit_code::{Exit, Failure, Reason};
@@ -105,6 +105,7 @@ pub(crate) struct Version {
     processes: u64,
     in_flight: u64,
     held: u64,
+    undone: u64,
     #[serde(flatten)]
     decision: VersionDecision,
 }
@@ -123,6 +124,7 @@ pub(crate) fn versions(counted: Versions, workflows: &[String]) -> Vec<Version> 
         processes: at.counts.processes,
         in_flight: at.counts.in_flight,
         held: at.counts.held,
+        undone: at.counts.undone,
         decision: at.decision,
     };
     versions.map(version).collect()
@@ -132,6 +134,14 @@ pub(crate) fn versions(counted: Versions, workflows: &[String]) -> Vec<Version> 
 pub(crate) fn any_outdated(versions: &[Version]) -> bool {
     let mut versions = versions.iter();
     versions.any(|version| version.decision.status == VersionState::Outdated)
+}
+
+/// The warnings about undone processes at these versions.
+pub(crate) fn undone(versions: &[Version]) -> impl Iterator<Item = String> {
+    let outdated = versions
+        .iter()
+        .filter(|version| version.decision.status == VersionState::Outdated);
+    outdated.filter_map(|version| warnings::undone(version.undone, &version.version))
 }
 
 pub(crate) fn version_table(versions: &[Version]) -> String {
@@ -190,6 +200,7 @@ impl Status {
         }
         let streams = counted.unreadable.as_ref().map(|it| it.streams);
         let versions = versions(counted, &self.workflow);
+        warnings.extend(undone(&versions));
         let mut next = next(context, &versions, &latest, &decisions, is_alive);
         if let Some(other_code) = other_code.filter(|_| !is_alive) {
             next = other_code.next;

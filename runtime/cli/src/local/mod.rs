@@ -226,10 +226,7 @@ pub(crate) async fn drive<S: Opened>(
             )));
         }
     };
-    let fits = async {
-        let present = store.present_versions().await?;
-        program_fit::check(context, &present, &goal, execution.allow_newer)
-    };
+    let fits = async { program_fit::check(context, &store, &goal, execution.allow_newer).await };
     if let Err(refused) = fits.await {
         store.close().await?;
         return Err(refused);

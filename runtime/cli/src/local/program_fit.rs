@@ -10,33 +10,38 @@ use state_migration_runner::forecast::version_status::VersionDecisions;
 use crate::context::Context;
 use crate::exit_code::{Failure, Reason};
 use crate::goal::Goal;
+use crate::local::Opened;
 
-/// Refuses a run over a store with these versions.
-pub(crate) fn check(
+/// Refuses a run over a store with processes of other or newer programs.
+pub(crate) async fn check<S: Opened>(
     context: &Context,
-    present: &[WorkflowId],
+    store: &S,
     goal: &Goal,
     allow_newer: bool,
 ) -> Result<(), Failure> {
-    check_workflows(context, present)?;
+    check_workflows(context, &store.present_versions().await?)?;
     match goal {
         _ if allow_newer => Ok(()),
-        Goal::Resume(run, _) => check_resume(context, present).map_err(|failure| failure.run(*run)),
-        _ => check_versions(context, present, refused_run),
+        Goal::Resume(run, _) => {
+            let checked = check_resume(context, store).await;
+            checked.map_err(|failure| failure.run(*run))
+        }
+        _ => check_versions(context, store, refused_run).await,
     }
 }
 
-/// Refuses to resume a run over a store with newer versions.
-pub(crate) fn check_resume(context: &Context, present: &[WorkflowId]) -> Result<(), Failure> {
-    check_versions(context, present, refused_resume)
+/// Refuses to resume a run over a store with processes at newer versions.
+pub(crate) async fn check_resume<S: Opened>(context: &Context, store: &S) -> Result<(), Failure> {
+    check_versions(context, store, refused_resume).await
 }
 
-fn check_versions(
+async fn check_versions<S: Opened>(
     context: &Context,
-    present: &[WorkflowId],
+    store: &S,
     refused: impl Fn(&str) -> String,
 ) -> Result<(), Failure> {
-    match newer_versions(&VersionDecisions::of_linked(), present) {
+    let present = store.present_versions().await?;
+    match newer_versions(store, &VersionDecisions::of_linked(), &present).await? {
         None => Ok(()),
         Some(newer) => Err(misfit(context, refused(&newer))),
     }

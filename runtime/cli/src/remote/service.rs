@@ -8,7 +8,7 @@ use serde::Serialize;
 use state_migration_control_socket::protocol::{self, Request};
 use state_migration_runner::{Progress, RunState};
 
-use crate::commands::status::{Version, any_outdated, version_table, versions};
+use crate::commands::status::{Version, any_outdated, undone, version_table, versions};
 use crate::context::Context;
 use crate::exit_code::{Exit, Failure};
 use crate::history::History;
@@ -187,6 +187,7 @@ pub(crate) async fn status(
             let tenants = counted.tenants.take();
             let versions = versions(counted, workflows);
             let outdated = any_outdated(&versions);
+            service.warnings.extend(undone(&versions));
             service.versions = Some(versions);
             service.tenants = tenants.map(|tenants| of_workflows(tenants, workflows));
             outdated

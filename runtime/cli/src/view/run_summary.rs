@@ -44,6 +44,11 @@ pub(crate) struct RunLine {
     /// The number of that run.
     #[serde(skip)]
     taker: Option<u64>,
+    /// The undo that took processes of this run back, if this run has not come to its end.
+    pub(crate) undone_by: Option<String>,
+    /// The number of that undo.
+    #[serde(skip)]
+    undo: Option<u64>,
     /// Time of the start, to the second.
     #[serde(skip)]
     pub(crate) began: String,
@@ -51,12 +56,13 @@ pub(crate) struct RunLine {
 
 impl RunLine {
     /// Summarizes one of `all` runs, with the claim on the store.
-    pub(crate) fn new(
+    pub(crate) async fn of(
+        runs: &History,
         record: &RunRecord,
         counts: &RunCounts,
         all: &[RunRecord],
         claim: Option<Claim>,
-    ) -> Self {
+    ) -> Result<Self, Failure> {
         let claim = claim.filter(|claim| claim.run == record.id);
         let is_unfinished = matches!(
             record.state,
@@ -70,7 +76,11 @@ impl RunLine {
             .rfind(|other| other.took_over == Some(record.id))
             .filter(|_| interrupted && claim.is_none());
         let took = |ended| format::millis(format::between(record.started, ended));
-        Self {
+        let undo = match record.state.is_done() {
+            true => None,
+            false => runs.undo_of(record.id, all).await?,
+        };
+        Ok(Self {
             id: record.id,
             run: record.id.to_string(),
             number: record.number,
@@ -90,13 +100,15 @@ impl RunLine {
             interrupted,
             taken_over_by: taker.map(|taker| taker.id.to_string()),
             taker: taker.map(|taker| taker.number),
+            undone_by: undo.map(|undo| undo.id.to_string()),
+            undo: undo.map(|undo| undo.number),
             began: format::time(record.started),
-        }
+        })
     }
 
     /// Whether the run has not ended, so that it can be resumed.
     pub(crate) fn is_open(&self) -> bool {
-        !self.state.is_done() && self.what != "lazy"
+        !self.state.is_done() && self.what != "lazy" && self.undo.is_none()
     }
 
     /// Whether the run has claimed the store and is not known to be interrupted.
@@ -107,6 +119,11 @@ impl RunLine {
     /// A note for the operator about an interrupted run.
     pub(crate) fn note(&self) -> Option<String> {
         let number = self.number;
+        if let Some(undo) = self.undo {
+            return Some(format!(
+                "run {number} did not come to its end, and run {undo} has undone it"
+            ));
+        }
         let rest = format!("what was committed is kept, and `resume {number}` resumes the run");
         self.interrupted
             .then(|| match (self.claims_store, self.taker) {
@@ -167,7 +184,7 @@ pub(crate) async fn latest(runs: &History, limit: usize) -> Result<LatestRuns, F
     let (all, claim) = runs.list_claimed().await?;
     let line = async |record: &RunRecord| {
         let counts = runs.counts(record.id).await?;
-        Ok::<_, Failure>(RunLine::new(record, &counts, &all, claim))
+        RunLine::of(runs, record, &counts, &all, claim).await
     };
     let mut lines = Vec::new();
     for record in all.iter().rev().take(limit) {

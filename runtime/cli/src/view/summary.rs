@@ -181,15 +181,23 @@ impl RunSummary {
             _ if report.too_many_failures && !goal.is_dry() => {
                 vec![format!("show {name}"), format!("resume {name}")]
             }
+            (Exit::Done, Goal::History(history))
+                if history.is_dry && !history.is_verify() && report.migrated == 0 =>
+            {
+                vec!["status".to_owned()]
+            }
             (Exit::Done, Goal::History(history)) => history.next.clone(),
             (Exit::DoneWithErrors, Goal::History(history))
                 if history.is_verify() && !has_difference(&known.failed_by_class) =>
             {
                 history.next.clone()
             }
-            (Exit::DoneWithErrors, Goal::History(history)) if history.is_dry => {
+            (Exit::DoneWithErrors, Goal::History(history))
+                if history.is_dry && (history.is_verify() || report.migrated > 0) =>
+            {
                 history.next_on_errors.clone()
             }
+            (Exit::DoneWithErrors, Goal::History(history)) if history.is_dry => Vec::new(),
             // The service is to be restarted first, which the error says.
             (Exit::Environment, _) if context.global.socket.is_some() => {
                 vec![format!("show {name}")]
@@ -464,7 +472,10 @@ fn refused(context: &Context, report: &MigrationReport) -> Failure {
         FailureClass::Unavailable => Failure::environment(Reason::StoreUnavailable, message),
         _ => Failure::environment(Reason::RunRefused, message),
     }
-    .next(context.command_line("runs"))
+    .next(context.command_line(match error.class {
+        FailureClass::Undone => "status",
+        _ => "runs",
+    }))
 }
 
 impl Answer for RunSummary {
@@ -494,12 +505,7 @@ impl Answer for RunSummary {
             line("stopped by", &plain(error))?;
         }
         let is_resumed = self.command == RESUME;
-        let what = match self.kind {
-            "verify" => "verified",
-            "undo" => "undone",
-            "redo" => "redone",
-            _ => "migrated",
-        };
+        let what = done_by(self.kind);
         let migrated = match is_resumed {
             false if what == "verified" => count(self.verified),
             false if self.by_function > 0 => format!(
@@ -530,17 +536,7 @@ impl Answer for RunSummary {
         for total in &self.totals {
             line("total", &total.text())?;
         }
-        let skipped = [
-            (self.skipped_by.empty, "empty"),
-            (self.skipped_by.other_workflow, "other workflow"),
-            (self.skipped_by.already_there, "up to date"),
-            (self.skipped_by.finished, "finished"),
-            (self.skipped_by.not_selected, "not selected"),
-            (self.skipped_by.held, "held"),
-            (self.skipped_by.never_migrated, "never migrated"),
-        ];
-        let skipped = skipped.into_iter().filter(|(count, _)| *count > 0);
-        let skipped = skipped.map(|(n, reason)| format!("{} {reason}", count(n as u64)));
+        let skipped = skipped_parts(&self.skipped_by).into_iter();
         line("skipped", &with_parts(self.skipped, skipped))?;
         let failed = self.failed_by_class.iter();
         let failed = failed.map(|of_it| format!("{} {}", count(of_it.count), of_it.class));
@@ -583,4 +579,28 @@ fn with_parts(all: u64, parts: impl Iterator<Item = String>) -> String {
         true => count(all),
         false => format!("{} ({})", count(all), parts.join(", ")),
     }
+}
+
+/// What a run of a kind does to a process.
+pub(crate) fn done_by(kind: &str) -> &'static str {
+    match kind {
+        "verify" => "verified",
+        "undo" => "undone",
+        "redo" => "redone",
+        _ => "migrated",
+    }
+}
+
+/// The skipped processes by reason.
+pub(crate) fn skipped_parts(skipped: &SkippedBy) -> Vec<String> {
+    let by_reason = skipped.by_reason().into_iter();
+    let by_reason = by_reason.filter(|(skipped, _)| *skipped > 0);
+    let part = |(skipped, reason): (usize, &str)| {
+        let reason = match reason {
+            "already_there" => "up to date".to_owned(),
+            reason => reason.replace('_', " "),
+        };
+        format!("{} {reason}", count(skipped as u64))
+    };
+    by_reason.map(part).collect()
 }

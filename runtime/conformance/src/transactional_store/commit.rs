@@ -44,7 +44,7 @@ pub(crate) async fn whole(store: &dyn TransactionalStore) -> Checked {
         return Err(Broken("a page of four processes has fewer".to_owned()));
     };
     let mut moves = vec![move_to(a, &v2)?, move_to(b, &v2)?];
-    moves[1].event = moves[1].event.clone().finishing(true);
+    moves[1].event = moves[1].event.clone().finishing(true).undoing();
     let batch = Batch {
         moves: moves.clone(),
         finished: vec![mark(c, 7)?],
@@ -71,6 +71,7 @@ pub(crate) async fn whole(store: &dyn TransactionalStore) -> Checked {
     let at_v2 = |finished| Head {
         baseline: Some(2),
         finished,
+        undone: finished,
         ..Head::of(2, v2.clone())
     };
     let found = Head {
@@ -82,9 +83,21 @@ pub(crate) async fn whole(store: &dyn TransactionalStore) -> Checked {
     for ((stream, head), wanted) in all.iter().zip(heads().await?).zip(wanted) {
         same_head(&format!("the head of {stream}"), head, wanted)?;
     }
+    let undone = &moves[1].stream;
+    let appended = store.append(undone, ExpectedSequence::Exact(2), events(&v2, 1)?);
+    appended.await?;
+    same_head(
+        "the head of an undone process after another event",
+        store.head(undone).await?,
+        Head {
+            baseline: Some(2),
+            undone: true,
+            ..Head::of(3, v2.clone())
+        },
+    )?;
     for it in &moves {
-        let events = store.read_all(&it.stream, 0, 10).await?;
-        let found: Vec<_> = events
+        let recorded = store.read_all(&it.stream, 0, 2).await?;
+        let found: Vec<_> = recorded
             .iter()
             .map(|it| (it.sequence, &*it.event_type, it.workflow_id.clone()))
             .collect();
@@ -97,18 +110,18 @@ pub(crate) async fn whole(store: &dyn TransactionalStore) -> Checked {
         let of = format!("of the `$migrated` event of {stream}");
         same(
             &format!("the id {of}"),
-            &events[1].event_id,
+            &recorded[1].event_id,
             &it.event.event_id(),
         )?;
         same(
             &format!("the payload {of}"),
-            &events[1].payload,
+            &recorded[1].payload,
             it.event.payload(),
         )?;
         let finishes = it.event.finishes();
         same(
             &format!("the field `finishes` {of}"),
-            &events[1].finishes,
+            &recorded[1].finishes,
             &finishes,
         )?;
     }

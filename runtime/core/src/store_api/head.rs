@@ -38,6 +38,8 @@ pub struct Head {
     pub finished_by: Option<Fingerprint>,
     /// Whether an operator holds the process, so that no run migrates it.
     pub held: bool,
+    /// Whether an undo took the process to its version.
+    pub undone: bool,
 }
 
 impl Head {
@@ -53,6 +55,7 @@ impl Head {
             finished: false,
             finished_by: None,
             held: false,
+            undone: false,
         }
     }
 
@@ -124,6 +127,8 @@ impl Head {
     /// [`ErrorKind::Corrupt`]: the sequence numbers are used up.
     pub fn after_migration(&self, stream: &StreamId, event: &NewEvent) -> Result<Self, Error> {
         let sequence = self.sequence_after(stream, 1)?;
+        // A redo changes the state alone.
+        let is_redo = *event.workflow_id() == self.workflow_id;
         Ok(Self {
             sequence,
             revision: self.revision + 1,
@@ -131,6 +136,7 @@ impl Head {
             baseline: Some(sequence),
             finished: event.finishes(),
             finished_by: None,
+            undone: event.undoes() || is_redo && self.undone,
             ..*self
         })
     }

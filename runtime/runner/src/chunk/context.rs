@@ -123,6 +123,7 @@ impl ChunkContext {
             routes: routes.clone(),
             migrations: run.migrations.clone(),
             selection: run.selection.clone(),
+            undone: run.undone.clone(),
             history: history.clone(),
             compares: false,
             listed: None,
@@ -174,6 +175,7 @@ impl ChunkContext {
             routes: self.routes.clone(),
             migrations: self.migrations.clone(),
             selection: self.selection.clone(),
+            undone: self.filter.undone.clone(),
             history: self.history.clone(),
             compares,
             listed: None,
@@ -226,7 +228,7 @@ impl ChunkContext {
 
     /// The failure of a process whose code is not run again.
     pub(crate) fn decided(&self, stream: &StreamId, head: Option<&Head>) -> Option<MigrationError> {
-        let head = head.filter(|head| !head.held)?;
+        let head = head.filter(|head| self.filter.keeps(head).is_none())?;
         let code = self.code_for(&head.workflow_id)?;
         if self.code.abandoned().has(stream) {
             return Some(never_returned(stream.clone()));

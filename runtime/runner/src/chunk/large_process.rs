@@ -131,8 +131,8 @@ impl LargeFold {
                 let skipped = context.without_route(stream, &head.workflow_id)?;
                 return Ok(LargeResult::Gone(skipped));
             };
-            if head.held {
-                return Ok(LargeResult::Gone(SkippedBy::with(|counts| counts.held = 1)));
+            if let Some(kept) = context.filter.keeps(&head) {
+                return Ok(LargeResult::Gone(kept));
             }
             // A migration in between changes the baseline, so that the replay starts
             // again.

@@ -448,7 +448,7 @@ impl ChunkContext {
                     }
                 }
                 Some(Converted::Skipped(skipped)) => {
-                    if skipped.held + skipped.not_selected > 0 {
+                    if skipped.held + skipped.undone + skipped.not_selected > 0 {
                         stays(&mut outcome);
                     }
                     skips.add(slot.at.as_ref(), skipped);
@@ -529,8 +529,8 @@ impl ChunkContext {
                 None => Converted::Failed(commit::busy(stream, ATTEMPTS)),
             });
         }
-        Ok(if head.held {
-            Converted::Skipped(SkippedBy::with(|counts| counts.held = 1))
+        Ok(if let Some(kept) = self.filter.keeps(&head) {
+            Converted::Skipped(kept)
         } else if self.routes.contains_key(&head.workflow_id) {
             Converted::Failed(commit::busy(stream, ATTEMPTS))
         } else {
@@ -651,9 +651,8 @@ fn convert_one(
     if let Some(history) = &context.history {
         return Ok(replay(context, history, scanned, watchdog));
     }
-    if scanned.head.held {
-        let held = SkippedBy::with(|counts| counts.held = 1);
-        return Ok(Converted::Skipped(held));
+    if let Some(kept) = context.filter.keeps(&scanned.head) {
+        return Ok(Converted::Skipped(kept));
     }
     let Some(planned) = context.routes.get(version) else {
         return Ok(match context.without_route(stream, version) {

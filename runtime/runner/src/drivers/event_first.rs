@@ -29,7 +29,7 @@ use crate::run::counts::CountsByWorkflow;
 use crate::run::on_open_log::run_in_progress;
 use crate::run::run_log;
 use crate::run::totals::RunTotals;
-use crate::run::{RunCounts, RunState, Runs};
+use crate::run::{PlannedRoute, RunCounts, RunState, Runs, undone};
 use crate::run_context::RunContext;
 use crate::stages::due::{listing_failed, no_route};
 use crate::stages::fold::{self, FoldProgress};
@@ -63,7 +63,7 @@ pub(crate) async fn on_open(
     if run.selection.limit().is_some() {
         return Ok(OpenOutcome::Unchanged);
     }
-    leave_to_the_run(events, stream).await?;
+    leave_to_the_run(run, events, stream).await?;
     let stores = Stores {
         events,
         snapshots,
@@ -88,13 +88,18 @@ pub(crate) async fn on_open(
         | StreamOutcome::OtherWorkflow
         | StreamOutcome::NotSelected
         | StreamOutcome::Finished
-        | StreamOutcome::Held => Ok(OpenOutcome::Unchanged),
+        | StreamOutcome::Held
+        | StreamOutcome::Undone => Ok(OpenOutcome::Unchanged),
     }
 }
 
-/// Refuses to migrate a process that a run in progress is to migrate: the run would neither
-/// apply its checks to the process nor count it.
-async fn leave_to_the_run(events: &dyn EventStore, stream: &StreamId) -> Result<(), Error> {
+/// Refuses to migrate a process that was undone, or that a run in progress is to migrate:
+/// the run would neither apply its checks to the process nor count it.
+async fn leave_to_the_run(
+    run: &RunContext,
+    events: &dyn EventStore,
+    stream: &StreamId,
+) -> Result<(), Error> {
     let (Some(store), Some(runs)) = (events.transactional(), Runs::of(events)) else {
         return Ok(());
     };
@@ -102,10 +107,15 @@ async fn leave_to_the_run(events: &dyn EventStore, stream: &StreamId) -> Result<
         return Ok(());
     };
     let (_, active) = run_in_progress(&store, &runs, &head.workflow_id).await?;
-    match active.filter(|(_, plan)| plan.selection.selects(stream)) {
-        Some((run, _)) => Err(run_log::claimed(run)),
-        None => Ok(()),
+    if let Some((run, _)) = active.filter(|(_, plan)| plan.selection.selects(stream)) {
+        return Err(run_log::claimed(run));
     }
+    let route = match run.migrations.version_status(&head.workflow_id) {
+        VersionStatus::Behind(route) => Some(PlannedRoute::of(&route)),
+        _ => None,
+    };
+    undone::check_one(&store, route.as_ref(), &head).await?;
+    Ok(())
 }
 
 /// Outcome of one stream.
@@ -115,6 +125,7 @@ enum StreamOutcome {
     NotSelected,
     Finished,
     Held,
+    Undone,
     AlreadyThere {
         repaired: bool,
     },
@@ -329,6 +340,7 @@ impl Pass<'_> {
             StreamOutcome::NotSelected => counts.skipped_by.not_selected = 1,
             StreamOutcome::Finished => counts.skipped_by.finished = 1,
             StreamOutcome::Held => counts.skipped_by.held = 1,
+            StreamOutcome::Undone => counts.skipped_by.undone = 1,
             StreamOutcome::Migrated(totals) => {
                 self.report.totals.add(&totals);
                 self.run.observer.migrated(workflow, 1);
@@ -409,6 +421,9 @@ async fn try_to_migrate(
                 return Ok(StreamOutcome::Failed(error));
             }
             VersionStatus::Behind(_) if head.held => return Ok(StreamOutcome::Held),
+            VersionStatus::Behind(_) if head.undone && run.undone.contains(version) => {
+                return Ok(StreamOutcome::Undone);
+            }
             VersionStatus::Behind(_) if left_out => return Ok(StreamOutcome::NotSelected),
             // The last change may have been a hold, or a migration elsewhere.
             VersionStatus::Behind(_) if attempt == ATTEMPTS => break,

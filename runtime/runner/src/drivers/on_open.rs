@@ -40,7 +40,7 @@ pub(crate) async fn process(
     let Some(head) = store.head(stream).await? else {
         return Ok(OpenOutcome::Unchanged);
     };
-    let opened = OnOpenLog::open(store.clone(), &head.workflow_id, own, recorded);
+    let opened = OnOpenLog::open(store.clone(), &head, own, recorded);
     let (
         log,
         Plan {
@@ -107,7 +107,7 @@ async fn migrate(
             return Err(refused(&failed.error));
         }
         let skipped = done.counts.skipped_by;
-        let left = skipped.finished + skipped.held + skipped.not_selected > 0;
+        let left = skipped.finished + skipped.held + skipped.not_selected + skipped.undone > 0;
         return Ok(if left {
             OpenOutcome::Unchanged
         } else {

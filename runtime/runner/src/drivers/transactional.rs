@@ -337,7 +337,7 @@ impl Execution<'_> {
             return Ok(());
         }
         let selection = self.context.selection.clone();
-        let mut counts = scan::count(&self.context.store, versions, selection).await?;
+        let mut counts = scan::count(&self.context.store, versions, selection, u64::MAX).await?;
         let listed = due::present(self.run, &self.context.store).await?;
         let listed: BTreeSet<&WorkflowId> = listed.all().collect();
         counts.retain(|version, count| *count > 0 && !listed.contains(version));

@@ -38,6 +38,9 @@ pub struct ProcessCounts {
     pub in_flight: u64,
     /// Processes held by an operator.
     pub held: u64,
+    /// Processes that an undo took to the version.
+    #[serde(default)]
+    pub undone: u64,
     /// Processes that a run migrates. When the run folds them, it may find more of them
     /// finished.
     pub due: u64,
@@ -49,6 +52,7 @@ impl ProcessCounts {
         self.processes += 1;
         self.in_flight += u64::from(!head.finished);
         self.held += u64::from(head.held);
+        self.undone += u64::from(head.undone);
         self.due += u64::from(is_due);
     }
 }
@@ -91,12 +95,12 @@ struct Strip {
 }
 
 impl Census {
-    /// Counts the selected processes. Those at versions for which `is_behind` is true are
-    /// due, unless they are held or excluded by the selection.
+    /// Counts the selected processes. Those for whose heads `is_behind` is true are due,
+    /// unless they are held or excluded by the selection.
     pub async fn of(
         events: &impl EventStore,
         selection: &Selection,
-        is_behind: impl Fn(&WorkflowId) -> bool,
+        is_behind: impl Fn(&Head) -> bool,
     ) -> Result<Self, Error> {
         Self::new().count(events, selection, is_behind).await
     }
@@ -114,7 +118,7 @@ impl Census {
         mut self,
         events: &impl EventStore,
         selection: &Selection,
-        is_behind: impl Fn(&WorkflowId) -> bool,
+        is_behind: impl Fn(&Head) -> bool,
     ) -> Result<Self, Error> {
         let mut add = |stream, head| self.add(stream, head, selection, &is_behind);
         match events.transactional() {
@@ -219,7 +223,7 @@ impl Census {
         stream: StreamId,
         head: Result<Head, String>,
         selection: &Selection,
-        is_behind: impl Fn(&WorkflowId) -> bool,
+        is_behind: impl Fn(&Head) -> bool,
     ) {
         self.heads += 1;
         let head = match head {
@@ -241,7 +245,7 @@ impl Census {
         let is_due = !head.held
             && selection.selects_finished(head.finished)
             && selection.limit().is_none_or(|limit| self.due < limit)
-            && is_behind(version);
+            && is_behind(&head);
         if let Some(tenants) = &mut self.tenants {
             let tenant = stream.process().map(|(tenant, _)| tenant);
             let of_tenant = tenants.entry((version.clone(), tenant)).or_default();
@@ -339,7 +343,9 @@ mod tests {
         let mut census = Census::new();
         for (number, head) in heads.into_iter().enumerate() {
             let stream = stream(&format!("s{number:06}"));
-            census.add(stream, head, selection, |at| at.version() == "1");
+            census.add(stream, head, selection, |head| {
+                !head.undone && head.workflow_id.version() == "1"
+            });
         }
         census
     }
@@ -354,6 +360,10 @@ mod tests {
                 head("2", false, false),
                 Err("no".to_owned()),
                 head("1", false, false),
+                head("1", false, false).map(|head| Head {
+                    undone: true,
+                    ..head
+                }),
             ]
         };
         let at = |census: &Census, version: &'static str| {
@@ -363,14 +373,15 @@ mod tests {
                 processes,
                 in_flight,
                 held,
+                undone,
                 due,
             } = counted;
-            [processes, in_flight, held, due]
+            [processes, in_flight, held, undone, due]
         };
         let all = census(&Selection::all(), heads());
-        assert_eq!(at(&all, "1"), [4, 3, 1, 3]);
-        assert_eq!(at(&all, "2"), [1, 1, 0, 0]);
-        assert_eq!((all.heads, all.due()), (6, 3));
+        assert_eq!(at(&all, "1"), [5, 4, 1, 1, 3]);
+        assert_eq!(at(&all, "2"), [1, 1, 0, 0, 0]);
+        assert_eq!((all.heads, all.due()), (7, 3));
         let unreadable = Unreadable {
             streams: 1,
             first: stream("s000004"),
@@ -379,9 +390,9 @@ mod tests {
         assert_eq!(all.unreadable, Some(unreadable));
 
         let in_flight = census(&Selection::all().in_flight(), heads());
-        assert_eq!(at(&in_flight, "1"), [4, 3, 1, 2]);
+        assert_eq!(at(&in_flight, "1"), [5, 4, 1, 1, 2]);
         let first = census(&Selection::all().first(2), heads());
-        assert_eq!(at(&first, "1"), [4, 3, 1, 2]);
+        assert_eq!(at(&first, "1"), [5, 4, 1, 1, 2]);
         assert_eq!(first.sample(9).1, 2);
         let other = census(&Selection::all().workflow("loan"), heads());
         assert!(other.versions.is_empty());

@@ -11,10 +11,14 @@ pub mod removal;
 pub mod sample;
 pub mod version_status;
 
+use std::collections::BTreeSet;
 use std::num::NonZeroU32;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use state_migration_core::{Error, ErrorKind, EventStore, SnapshotStore, TenantId, WorkflowId};
+use state_migration_core::{
+    Error, ErrorKind, EventStore, Head, SnapshotStore, TenantId, WorkflowId,
+};
 
 use crate::forecast::census::{Census, ProcessCounts, Unreadable};
 use crate::forecast::estimate::Estimate;
@@ -120,7 +124,17 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
     ) -> Result<Forecast, Error> {
         let migrations = self.migrations()?;
         let is_behind = |version: &WorkflowId| plan.routes.iter().any(|it| it.from == *version);
-        let census = Census::of(&self.events, &plan.selection, is_behind).await?;
+        let (undone, refused_as_undone) = match self.undone(run_options, plan).await {
+            Err(error) if matches!(error.kind(), ErrorKind::Undone { .. }) => {
+                (Arc::default(), Some(error.to_string()))
+            }
+            undone => (undone?, None),
+        };
+        let is_due = |head: &Head| {
+            let is_undone = head.undone && undone.contains(&head.workflow_id);
+            !is_undone && is_behind(&head.workflow_id)
+        };
+        let census = Census::of(&self.events, &plan.selection, is_due).await?;
         let edited = match self.runs() {
             Some(runs) => runs.changed_steps(plan).await?,
             None => Vec::new(),
@@ -131,6 +145,7 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
         // A run with these options checks no more.
         run.check_determinism = plan.options.check_determinism;
         run.snapshots = plan.options.snapshots;
+        run.undone = undone;
         self.restrict(&mut run).await?;
         let refused = refusal(cfg!(panic = "abort"))
             .or_else(|| due::unreadable_route(migrations, &plan.selection));
@@ -145,7 +160,7 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
             Some(refused) => Some(refused.message),
             None => match self.newer_than_program().await?.as_deref().map(refused_run) {
                 Some(refused) => Some(refused),
-                None => self.undone(plan).await?,
+                None => refused_as_undone,
             },
         };
         let (sample, measured) = taken.unzip();
@@ -162,16 +177,15 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
         })
     }
 
-    /// Why a run with this plan is refused because a route was undone.
-    async fn undone(&self, plan: &Plan) -> Result<Option<String>, Error> {
-        let Some(store) = self.one_store() else {
-            return Ok(None);
-        };
-        match undone::check(&store, plan).await {
-            Err(error) if matches!(error.kind(), ErrorKind::Undone { .. }) => {
-                Ok(Some(error.to_string()))
-            }
-            checked => checked.map(|()| None),
+    /// The versions whose undone processes stay there.
+    async fn undone(
+        &self,
+        run_options: &RunOptions,
+        plan: &Plan,
+    ) -> Result<Arc<BTreeSet<WorkflowId>>, Error> {
+        match self.one_store().filter(|_| !run_options.again) {
+            Some(store) => Ok(undone::check(&store, plan).await?.versions),
+            None => Ok(Arc::default()),
         }
     }
 }

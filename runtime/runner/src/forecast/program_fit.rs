@@ -1,24 +1,48 @@
 //! Whether a program may run over a store that a newer program has migrated: it would fail
 //! the processes at the newer versions.
 
-use state_migration_core::{Error, EventStore, SnapshotStore, WorkflowId};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use state_migration_core::{Error, EventStore, Selection, SnapshotStore, WorkflowId};
 
 use crate::forecast::version_status::{VersionDecisions, VersionState};
 use crate::migration_runner::MigrationRunner;
+use crate::stages::scan;
 
-/// The versions that are newer than all versions of a program, as text.
-pub fn newer_versions(decisions: &VersionDecisions, present: &[WorkflowId]) -> Option<String> {
+/// The versions of processes that are newer than all versions of a program, as text.
+/// `present` are the versions that the store lists, at which there may be no process any
+/// more.
+///
+/// # Errors
+/// The store could not be read.
+pub async fn newer_versions(
+    events: &(impl EventStore + ?Sized),
+    decisions: &VersionDecisions,
+    present: &[WorkflowId],
+) -> Result<Option<String>, Error> {
     let newer = present
         .iter()
         .filter(|version| decisions.about(version).status == VersionState::NewerThanProgram);
-    let newer: Vec<String> = newer.map(ToString::to_string).collect();
-    (!newer.is_empty()).then(|| newer.join(" and "))
+    let newer: BTreeSet<WorkflowId> = newer.cloned().collect();
+    if newer.is_empty() {
+        return Ok(None);
+    }
+    if let Some(store) = events.transactional() {
+        let all = Arc::new(Selection::all());
+        let found = scan::count(&store, newer.clone(), all, 1).await?;
+        if found.values().all(|processes| *processes == 0) {
+            return Ok(None);
+        }
+    }
+    let newer: Vec<String> = newer.iter().map(ToString::to_string).collect();
+    Ok(Some(newer.join(" and ")))
 }
 
 /// Why a new run with a program that does not know these versions is refused.
 pub fn refused_run(newer: &str) -> String {
     format!(
-        "the store has had processes at {newer}, which this program does not know; use the newer program, or add --allow-newer to migrate the other processes"
+        "the store has processes at {newer}, which this program does not know; use the newer program, or add --allow-newer for the other processes"
     )
 }
 
@@ -26,7 +50,7 @@ pub fn refused_run(newer: &str) -> String {
 /// migrated as failed, so there is no other way.
 pub fn refused_resume(newer: &str) -> String {
     format!(
-        "the store has had processes at {newer}, which this program does not know; resume the run with the newer program"
+        "the store has processes at {newer}, which this program does not know; resume the run with the newer program"
     )
 }
 
@@ -42,6 +66,6 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
             let versions = store.versions(name).await?;
             present.extend(versions.into_iter().map(|presence| presence.version));
         }
-        Ok(newer_versions(&VersionDecisions::of(migrations), &present))
+        newer_versions(&self.events, &VersionDecisions::of(migrations), &present).await
     }
 }

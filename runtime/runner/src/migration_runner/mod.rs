@@ -148,6 +148,7 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
             kind: RunKind::Migrate,
             selection: run_options.selection.clone(),
             restrictions: Restrictions::default(),
+            undone: Arc::default(),
             predicates: run_options.predicates.clone(),
             dry,
             count_up_to_date: run_options.count_up_to_date,
@@ -234,6 +235,9 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
                 };
                 match begun {
                     Ok(begun) => {
+                        if let Some(Some(run_log)) = &begun {
+                            run.undone = run_log.undone.clone();
+                        }
                         run.observer = run.observe();
                         let go = async {
                             match begun {
@@ -261,18 +265,21 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
                 }
             }
             None => match request {
-                RunRequest::Run | RunRequest::DryRun => match self.prepared(&mut run).await {
-                    Err(error) => MigrationReport::refused(due::planning(Subject::Run, &error)),
-                    Ok(warning) => {
-                        run.observer = run.observe();
-                        let go = event_first::run(&run, &self.events, &self.snapshots, registry);
-                        let mut report = run.observer.during(go).await;
-                        if let Some(warning) = warning {
-                            report.warn(Subject::Run, warning);
+                RunRequest::Run | RunRequest::DryRun => {
+                    match self.prepared(run_options, &mut run).await {
+                        Err(error) => MigrationReport::refused(due::planning(Subject::Run, &error)),
+                        Ok(warning) => {
+                            run.observer = run.observe();
+                            let go =
+                                event_first::run(&run, &self.events, &self.snapshots, registry);
+                            let mut report = run.observer.during(go).await;
+                            if let Some(warning) = warning {
+                                report.warn(Subject::Run, warning);
+                            }
+                            report
                         }
-                        report
                     }
-                },
+                }
                 _ if history.is_some() => {
                     let error = Error::invalid(
                         "separate stores for events and snapshots keep no record of a run; use one store for both",
@@ -354,7 +361,8 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
             RunRequest::DryRun => {
                 self.restrict(run).await?;
                 if !run_options.again {
-                    undone::check(store, &run_options.plan(&run.migrations)).await?;
+                    let plan = run_options.plan(&run.migrations);
+                    run.undone = undone::check(store, &plan).await?.versions;
                 }
                 return Ok(None);
             }
@@ -450,7 +458,11 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
 
     /// Looks up what the selection asks for, and checks that no run has claimed the events,
     /// if their store is transactional. Returns why the run does not use transactions.
-    async fn prepared(&self, run: &mut RunContext) -> Result<Option<String>, Error> {
+    async fn prepared(
+        &self,
+        run_options: &RunOptions,
+        run: &mut RunContext,
+    ) -> Result<Option<String>, Error> {
         self.restrict(run).await?;
         let Some(store) = self.events.transactional() else {
             return Ok(None);
@@ -460,6 +472,10 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
             && !run_log::is_dead(&holder, &store)
         {
             return Err(run_log::claimed(holder.run));
+        }
+        if !run_options.again {
+            let plan = run_options.plan(&run.migrations);
+            run.undone = undone::check(&store, &plan).await?.versions;
         }
         Ok(Some(
             "the store of the events has transactions, but the snapshots are in another store, so the run appended the events first and is not recorded; use one store for both"
@@ -557,7 +573,7 @@ async fn any_outdated(run: &RunContext, store: &Store) -> Result<bool, Error> {
     let routes = run.migrations.routes();
     let sources = routes.map(|route| route.source().clone());
     let sources = sources.filter(|at| run.selection.selects_workflow(at.name()));
-    let counts = scan::count(store, sources.collect(), run.selection.clone()).await?;
+    let counts = scan::count(store, sources.collect(), run.selection.clone(), 1).await?;
     Ok(counts.into_values().any(|processes| processes > 0))
 }
 

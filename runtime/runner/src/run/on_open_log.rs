@@ -10,8 +10,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use state_migration_core::store_api::{claim, row};
 use state_migration_core::{
-    Batch, Commit, Error, ErrorKind, EventStore, MigrationError, Program, ReadPoint, RowWrite,
-    RunId, StreamId, TransactionalStore, WorkflowId,
+    Batch, Commit, Error, ErrorKind, EventStore, Head, MigrationError, Program, ReadPoint,
+    RowWrite, RunId, StreamId, TransactionalStore, WorkflowId,
 };
 use tokio::sync::OnceCell;
 
@@ -40,13 +40,13 @@ pub(crate) type RecordWritten = OnceCell<RunId>;
 
 impl OnOpenLog {
     /// Opens the bookkeeping of the run that has claimed the store, with its plan, if the
-    /// run is for processes at this version.
+    /// run is for processes at the version of this head.
     ///
     /// Without such a run, opens that of the run that `own` describes, whose record is
     /// written once.
     pub(crate) async fn open(
         store: Arc<dyn TransactionalStore>,
-        version: &WorkflowId,
+        head: &Head,
         own: RunRecord,
         recorded: &RecordWritten,
     ) -> Result<(Self, Plan), Error> {
@@ -55,19 +55,20 @@ impl OnOpenLog {
                 "the store reports that it is transactional but provides no transactional handle; correct the store",
             ));
         };
+        let version = &head.workflow_id;
         let (claim, active) = run_in_progress(&store, &runs, version).await?;
         let (run, is_own, plan) = match active {
             Some((run, plan)) => (run, false, plan),
             None => {
                 let plan = own.plan.clone();
-                undone::check_at(&store, &plan, version).await?;
+                undone::check_one(&store, plan.route_from(version), head).await?;
                 let id = recorded
                     .get_or_try_init(|| record(&store, &runs, own))
                     .await?;
                 (*id, true, plan)
             }
         };
-        let undone = undone::check_at(&store, &plan, version).await?;
+        let undone = undone::check_one(&store, plan.route_from(version), head).await?;
         let log = Self {
             store,
             run,

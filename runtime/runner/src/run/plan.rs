@@ -19,7 +19,7 @@ pub struct PlannedRoute {
 }
 
 impl PlannedRoute {
-    fn of(route: &Route) -> Self {
+    pub(crate) fn of(route: &Route) -> Self {
         Self {
             from: route.source().clone(),
             hops: route.baseline_hops(),
@@ -239,6 +239,11 @@ impl Plan {
             })
             .collect();
         plan
+    }
+
+    /// The route from a version.
+    pub(crate) fn route_from(&self, version: &WorkflowId) -> Option<&PlannedRoute> {
+        self.routes.iter().find(|route| route.from == *version)
     }
 
     /// The fingerprint of each step in the routes.

@@ -13,7 +13,7 @@
 //! conflicts. A process that failed in a run is not retried by that run's sweep or by
 //! `resume`; `retry` is for it.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -149,25 +149,29 @@ impl RunRecord {
     }
 }
 
-/// Checks that a run takes no undone route, and closes the routes that it undoes.
+/// Checks that a run takes no undone route, and closes the routes that it undoes. Returns
+/// the versions whose undone processes stay there.
 async fn undone_routes(
     store: &Store,
     record: &RunRecord,
     plan: &Plan,
-) -> Result<Vec<RowWrite>, Error> {
+    batch: &mut Batch,
+) -> Result<Arc<BTreeSet<WorkflowId>>, Error> {
     match record.kind {
         RunKind::Undo { of } => {
             let runs = history_of(store)?;
-            match runs.get(of).await? {
-                Some(undone) => undone::close(store, &runs, &undone, (record.id, plan)).await,
-                None => Ok(Vec::new()),
+            if let Some(undone) = runs.get(of).await? {
+                let closed = undone::close(store, &runs, &undone, (record.id, plan)).await?;
+                batch.rows.extend(closed);
             }
+            Ok(Arc::default())
         }
         RunKind::Migrate | RunKind::Retry { .. } if !record.again => {
-            undone::check(store, plan).await?;
-            Ok(Vec::new())
+            let closed = undone::check(store, plan).await?;
+            batch.guards.extend(closed.guards);
+            Ok(closed.versions)
         }
-        _ => Ok(Vec::new()),
+        _ => Ok(Arc::default()),
     }
 }
 
@@ -228,6 +232,8 @@ pub(crate) struct RunLog {
     execution: Mutex<Execution>,
     /// Whether this or an earlier execution has another plan than the record.
     has_other_code: bool,
+    /// The versions whose undone processes stay there.
+    pub(crate) undone: Arc<BTreeSet<WorkflowId>>,
     /// The file of the processes in user code, or why it is missing.
     in_user_code: Result<InUserCodeFile, Error>,
 }
@@ -301,8 +307,7 @@ impl RunLog {
                     batch.rows.push(row);
                 }
             }
-            let routes = undone_routes(&store, &record, plan).await?;
-            batch.rows.extend(routes);
+            let undone = undone_routes(&store, &record, plan, &mut batch).await?;
             if record.number == 0 {
                 number(&store, &mut record, &mut batch).await?;
             }
@@ -341,6 +346,7 @@ impl RunLog {
                         record: Mutex::new(record),
                         execution: Mutex::new(execution),
                         has_other_code,
+                        undone,
                     });
                 }
                 Ok(Commit::Stale(_)) => {}

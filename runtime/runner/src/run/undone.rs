@@ -1,14 +1,17 @@
 //! The routes that were undone. No run takes them again with the same code.
 //!
 //! The claim of an undo closes the routes of the run that it undoes. Otherwise the next
-//! run, or a service that migrates as it opens, would move everything again.
+//! run, or a service that migrates as it opens, would move everything again. An undo of
+//! selected processes closes them for the processes that it took back, whose heads say so;
+//! an undo of all processes closes them for every process.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use state_migration_core::store_api::row;
-use state_migration_core::{Error, ErrorKind, EventStore, Hop, RowWrite, RunId, WorkflowId};
+use state_migration_core::{Error, ErrorKind, EventStore, Head, Hop, RowWrite, RunId, WorkflowId};
 
 use crate::run::{Plan, PlannedRoute, RunKind, RunRecord, Runs, Store, rows, run_log};
 
@@ -26,6 +29,8 @@ struct UndoneRoute {
     of: RunId,
     /// The undo that closed the route.
     by: RunId,
+    /// Whether it is closed only for processes that were undone.
+    partial: bool,
 }
 
 /// The row of a version as it is stored.
@@ -41,12 +46,13 @@ async fn read(store: &Store, from: &WorkflowId) -> Result<Stored, Error> {
 }
 
 impl UndoneRow {
-    /// The run that was undone, if the hops begin with those of an undone route.
-    fn closes(&self, hops: &[Hop]) -> Option<RunId> {
-        let mut routes = self.routes.iter();
+    /// The undone route with which the hops begin, if any: one that is closed for every
+    /// process before one that is closed for some.
+    fn closes(&self, hops: &[Hop]) -> Option<&UndoneRoute> {
+        let routes = self.routes.iter();
         routes
-            .find(|undone| hops.starts_with(&undone.hops))
-            .map(|undone| undone.of)
+            .filter(|undone| hops.starts_with(&undone.hops))
+            .min_by_key(|undone| undone.partial)
     }
 
     /// The write of what is left of the row that is held.
@@ -92,11 +98,14 @@ pub(crate) async fn close(
         let (mut row, held) = read(store, from).await?;
         let before = row.clone();
         for route in routes {
-            if row.closes(&route.hops).is_none() {
+            let partial = plan.selection.is_partial();
+            let closed = row.closes(&route.hops);
+            if closed.is_none_or(|closed| closed.partial && !partial) {
                 row.routes.push(UndoneRoute {
                     hops: route.hops.clone(),
                     of: record.id,
                     by,
+                    partial,
                 });
             }
         }
@@ -141,48 +150,66 @@ pub(crate) async fn reopen_after(store: &Store, by: RunId) -> Result<Vec<RowWrit
     Ok(writes)
 }
 
-/// Checks that no route of a plan was undone with the same code.
+/// The undone routes of a plan that are closed for some processes.
+#[derive(Debug, Default)]
+pub(crate) struct ClosedForSome {
+    /// The versions whose undone processes stay there.
+    pub(crate) versions: Arc<BTreeSet<WorkflowId>>,
+    /// What was read, to check that it is the same at the commit.
+    pub(crate) guards: Vec<(Vec<u8>, Option<Bytes>)>,
+}
+
+/// Checks that no route of a plan was undone, with the same code, for all processes.
 ///
 /// # Errors
 /// [`ErrorKind::Undone`]: a route was undone; or the store could not be read.
-pub(crate) async fn check(store: &Store, plan: &Plan) -> Result<(), Error> {
+pub(crate) async fn check(store: &Store, plan: &Plan) -> Result<ClosedForSome, Error> {
+    let (mut versions, mut guards) = (BTreeSet::new(), Vec::new());
     for route in &plan.routes {
-        check_one(store, route).await?;
+        let (row, held) = read(store, &route.from).await?;
+        match row.closes(&route.hops) {
+            Some(closed) if !closed.partial => return Err(closed.error(route)),
+            Some(_) => {
+                versions.insert(route.from.clone());
+            }
+            None => {}
+        }
+        guards.push((rows::undone(&route.from), held));
     }
-    Ok(())
+    Ok(ClosedForSome {
+        versions: Arc::new(versions),
+        guards,
+    })
 }
 
-async fn check_one(store: &Store, route: &PlannedRoute) -> Result<Option<Bytes>, Error> {
-    let (row, held) = read(store, &route.from).await?;
-    match row.closes(&route.hops) {
-        Some(of) => Err(undone(&route.from, &route.hops, of)),
-        None => Ok(held),
-    }
-}
-
-/// Checks the same for the processes at one version. Returns the guard for their commits.
-pub(crate) async fn check_at(
+/// Checks the same for a process with this head, which has this route. Returns the guard for its commit.
+pub(crate) async fn check_one(
     store: &Store,
-    plan: &Plan,
-    at: &WorkflowId,
+    route: Option<&PlannedRoute>,
+    head: &Head,
 ) -> Result<(Vec<u8>, Option<Bytes>), Error> {
-    let mut routes = plan.routes.iter();
-    let held = match routes.find(|route| route.from == *at) {
-        Some(route) => check_one(store, route).await?,
-        None => None,
-    };
+    let at = &head.workflow_id;
+    let (row, held) = read(store, at).await?;
+    if let Some(route) = route
+        && let Some(closed) = row.closes(&route.hops)
+        && (head.undone || !closed.partial)
+    {
+        return Err(closed.error(route));
+    }
     Ok((rows::undone(at), held))
 }
 
-fn undone(from: &WorkflowId, hops: &[Hop], of: RunId) -> Error {
-    let to: Vec<&str> = hops.iter().map(|hop| hop.to.as_str()).collect();
-    let to = to.join(" -> ");
-    Error::new(
-        ErrorKind::Undone { run: of },
-        format!(
-            "the route {from} -> {to} was undone (run {of}) and its code is the same; correct the migration, select other workflows, or run it with `again`"
-        ),
-    )
+impl UndoneRoute {
+    fn error(&self, route: &PlannedRoute) -> Error {
+        let to: Vec<&str> = self.hops.iter().map(|hop| hop.to.as_str()).collect();
+        let (from, to, of) = (&route.from, to.join(" -> "), self.of);
+        Error::new(
+            ErrorKind::Undone { run: of },
+            format!(
+                "the migrations {from} -> {to} are those of run {of}, which was undone; correct them, select other workflows, or allow them (`--again` of `run`, `again` in code)"
+            ),
+        )
+    }
 }
 
 #[cfg(test)]
@@ -201,17 +228,22 @@ mod tests {
 
     #[test]
     fn a_route_is_closed_until_its_code_changes() {
-        let of = RunId::random();
-        let row = UndoneRow {
-            routes: vec![UndoneRoute {
-                hops: hops(&[1, 2]),
-                of,
-                by: RunId::random(),
-            }],
+        let route = |codes: &[u64], partial| UndoneRoute {
+            hops: hops(codes),
+            of: RunId::random(),
+            by: RunId::random(),
+            partial,
         };
-        assert_eq!(row.closes(&hops(&[1, 2])), Some(of));
-        assert_eq!(row.closes(&hops(&[1, 2, 3])), Some(of), "a later version");
-        assert_eq!(row.closes(&hops(&[1, 3])), None, "corrected");
-        assert_eq!(row.closes(&hops(&[1])), None);
+        let mut row = UndoneRow {
+            routes: vec![route(&[1, 2], true)],
+        };
+        let closes =
+            |row: &UndoneRow, codes: &[u64]| row.closes(&hops(codes)).map(|closed| closed.partial);
+        assert_eq!(closes(&row, &[1, 2]), Some(true));
+        row.routes.push(route(&[1, 2], false));
+        assert_eq!(closes(&row, &[1, 2]), Some(false), "for all processes");
+        assert_eq!(closes(&row, &[1, 2, 3]), Some(false), "a later version");
+        assert_eq!(closes(&row, &[1, 3]), None, "corrected");
+        assert_eq!(closes(&row, &[1]), None);
     }
 }

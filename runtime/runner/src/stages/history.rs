@@ -864,11 +864,16 @@ impl HistoryRun {
             state_schema_version: code.schema_version(),
             state: RawValue::from_string(json.clone()).map_err(unserializable)?,
         };
+        let is_undo = matches!(kind, BaselineKind::Undo { .. });
         let payload = baseline.to_payload().map_err(unserializable)?;
+        let event = NewEvent::migrated(to, payload, finished);
         Ok(Converted {
             stream: stream.clone(),
             head: head.clone(),
-            event: NewEvent::migrated(to, payload, finished),
+            event: match is_undo {
+                true => event.undoing(),
+                false => event,
+            },
             state: json.into(),
             totals: RunTotals::default(),
             by_function: false,

@@ -92,6 +92,8 @@ pub(crate) struct Filter {
     pub(crate) routes: Arc<BTreeMap<WorkflowId, Arc<Planned>>>,
     pub(crate) migrations: Arc<MigrationRegistry>,
     pub(crate) selection: Arc<Selection>,
+    /// The versions whose undone processes stay there.
+    pub(crate) undone: Arc<BTreeSet<WorkflowId>>,
     /// `None` if the run migrates.
     pub(crate) history: Option<Arc<HistoryRun>>,
     /// Whether to return processes that are up to date, to compare them with a process
@@ -117,6 +119,15 @@ impl Filter {
         let mut unlisted = self.unlisted.lock().unwrap_or_else(PoisonError::into_inner);
         unlisted.insert(version.clone());
         true
+    }
+
+    /// Whether an operator keeps the process where it is: by a hold or an undo.
+    pub(crate) fn keeps(&self, head: &Head) -> Option<SkippedBy> {
+        if head.held {
+            return Some(SkippedBy::with(|counts| counts.held = 1));
+        }
+        let is_undone = head.undone && self.undone.contains(&head.workflow_id);
+        is_undone.then(|| SkippedBy::with(|counts| counts.undone = 1))
     }
 
     fn counted(&self, head: &Head) -> Option<Verdict> {
@@ -157,9 +168,8 @@ impl DueFilter for Filter {
         {
             return counted;
         }
-        if head.held {
-            skipped.held = 1;
-            return Verdict::Pass(skipped);
+        if let Some(kept) = self.keeps(head) {
+            return Verdict::Pass(kept);
         }
         let Some(planned) = self.routes.get(&head.workflow_id) else {
             return Verdict::Head;
@@ -189,7 +199,7 @@ impl DueFilter for FoundBefore {
     fn verdict(&self, _: &StreamId, head: &Head) -> Verdict {
         let is_due = match &self.0.history {
             Some(history) => history.skips(head).is_none(),
-            None => !head.held && self.0.routes.contains_key(&head.workflow_id),
+            None => self.0.keeps(head).is_none() && self.0.routes.contains_key(&head.workflow_id),
         };
         match is_due {
             true => Verdict::Due,
@@ -344,11 +354,12 @@ fn request(
 }
 
 /// Counts the selected processes at some versions, in a scan of the heads of a selection.
-/// A version without processes counts 0.
+/// A version without processes counts 0. The scan ends early once it has counted `enough`.
 pub(crate) async fn count(
     store: &Store,
     versions: BTreeSet<WorkflowId>,
     selection: Arc<Selection>,
+    enough: u64,
 ) -> Result<BTreeMap<WorkflowId, u64>, Error> {
     let mut counts: BTreeMap<_, u64> = versions.iter().map(|at| (at.clone(), 0)).collect();
     let ranges = selection.within(&[StreamRange::default()]);
@@ -357,7 +368,7 @@ pub(crate) async fn count(
         selection,
     });
     for mut range in ranges {
-        while !counts.is_empty() {
+        while !counts.is_empty() && counts.values().sum::<u64>() < enough {
             let (of, snapshots) = (DueOf::Range(range.clone()), Snapshots::default());
             let page = page(store, of, filter.clone(), 1, snapshots).await?;
             for (version, counted) in &page.passed.counted {

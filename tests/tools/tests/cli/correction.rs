@@ -121,7 +121,7 @@ fn tell_the_story(is_json: bool) {
     let opened = finish(opener).exits(0).stdout;
     let refused = opened
         .lines()
-        .filter(|line| line.contains(" was undone (run "));
+        .filter(|line| line.contains(", which was undone; "));
     assert_eq!(
         (refused.count(), opened.lines().count()),
         (10, 10),
@@ -132,7 +132,7 @@ fn tell_the_story(is_json: bool) {
     plan.current_dir(sample.folder());
     let plan = finish(plan).exits(0).json();
     let warnings = plan["warnings"].to_string();
-    assert!(warnings.contains("was undone (run "), "{plan}");
+    assert!(warnings.contains("which was undone; "), "{plan}");
     assert_eq!(plan["next"], serde_json::json!([]), "{plan}");
     story.says("10-refused", FIXED, &["run", "--yes"], 4);
     story.says("11-runs", FIXED, &["runs"], 0);

@@ -33,6 +33,7 @@ mod other_code;
 mod plan;
 mod release;
 mod security;
+mod undone;
 
 /// The program with the mistake.
 const PROGRAM: &str = env!("CARGO_BIN_EXE_loans-2014-draft");

@@ -120,6 +120,7 @@ struct Version {
     processes: u64,
     in_flight: u64,
     held: u64,
+    undone: u64,
     due: u64,
     #[serde(flatten)]
     decision: VersionDecision,
@@ -341,6 +342,7 @@ impl From<AtVersion> for Version {
             processes: at.counts.processes,
             in_flight: at.counts.in_flight,
             held: at.counts.held,
+            undone: at.counts.undone,
             due: at.counts.due,
             decision: at.decision,
         }

@@ -1,5 +1,7 @@
 //! Warnings for an operator before a run.
 
+use std::fmt::Display;
+
 use state_migration_core::Selection;
 use state_migration_runner::Plan;
 use state_migration_runner::forecast::sample::Sample;
@@ -38,6 +40,9 @@ pub(crate) fn all(plan: &Plan, forecast: &Forecast) -> Vec<String> {
                 "{processes} at {version} would be skipped as held; use `release` to include a held process again"
             ));
         }
+        if decision.status == VersionState::Outdated {
+            warnings.extend(undone(counts.undone, version));
+        }
     }
     warnings.extend(unreadable(&forecast.versions));
     warnings.extend(forecast.edited.iter().map(ToString::to_string));
@@ -53,6 +58,19 @@ pub(crate) fn all(plan: &Plan, forecast: &Forecast) -> Vec<String> {
     warnings.extend(of_more_than_heads(&plan.selection));
     warnings.extend(of_nothing(&plan.selection, forecast));
     warnings
+}
+
+/// The warning about undone processes at a version.
+pub(crate) fn undone(processes: u64, version: impl Display) -> Option<String> {
+    let was = match processes {
+        0 => return None,
+        1 => "was",
+        _ => "were",
+    };
+    let processes = counted(processes, "process", "processes");
+    Some(format!(
+        "{processes} at {version} {was} undone; a run with the same code leaves such processes out, and `run --again` migrates them"
+    ))
 }
 
 /// What the counts of a plan do not tell, since they are those of heads.

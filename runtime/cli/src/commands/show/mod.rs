@@ -21,7 +21,7 @@ use crate::selection::number;
 use crate::view::format::{self, count};
 use crate::view::output::{Answer, BAD, BOLD, DIM, plain, table, to_type};
 use crate::view::run_summary::RunLine;
-use crate::view::summary::{further, retry};
+use crate::view::summary::{done_by, further, retry, skipped_parts};
 use crate::view::totals::Total;
 use failures::{Grouped, Listed, OfTenant, grouped, listed};
 
@@ -276,7 +276,7 @@ impl Show {
         let actions = runs.actions(record.id).await?;
         let totals = Total::all(&runs.totals(record.id).await?);
         let (all, claim) = runs.list_claimed().await?;
-        let run = RunLine::new(&record, &counts, &all, claim);
+        let run = RunLine::of(&runs, &record, &counts, &all, claim).await?;
         let lists = !self.class.is_empty() || self.after.is_some() || self.limit.is_some();
         // Grouping reads all failures, of which there may be very many.
         let (failures, tenants) = match lists && !self.by_tenant {
@@ -479,7 +479,7 @@ impl Answer for RunView {
         if let Some(other) = &self.took_over {
             line("took over", other)?;
         }
-        line("migrated", &count(counts.migrated))?;
+        line(done_by(run.what), &count(counts.migrated))?;
         if counts.migrated_further > 0 {
             line("further", &further(counts.migrated_further))?;
         }
@@ -567,22 +567,9 @@ impl RunView {
 }
 
 fn skipped_text(counts: &RunCounts) -> String {
-    let skipped = &counts.skipped_by;
-    let parts: Vec<String> = [
-        (skipped.finished, "finished"),
-        (skipped.held, "held"),
-        (skipped.already_there, "up to date"),
-        (skipped.not_selected, "not selected"),
-        (skipped.other_workflow, "other workflow"),
-        (skipped.empty, "empty"),
-    ]
-    .into_iter()
-    .filter(|(number, _)| *number > 0)
-    .map(|(number, what)| format!("{} {what}", count(number as u64)))
-    .collect();
-    if parts.is_empty() {
-        "0".to_owned()
-    } else {
-        parts.join(", ")
+    let parts = skipped_parts(&counts.skipped_by);
+    match parts.is_empty() {
+        true => "0".to_owned(),
+        false => parts.join(", "),
     }
 }
