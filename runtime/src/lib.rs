@@ -84,8 +84,8 @@ pub use state_migration_core::{
 pub use state_migration_runner::{
     Action, ChangedStep, CommitMode, Execution, Failure, HoldAction, MigrationReport,
     MigrationRunner, PinnedVersion, Plan, PlanOptions, PlannedPredicate, PlannedRoute, PlannedStep,
-    Progress, RunAction, RunControl, RunCounts, RunKind, RunRecord, RunState, RunTotals, Runs,
-    ScanKind, SnapshotUse, WorkflowProgress, telemetry,
+    Progress, Rehearsed, RunAction, RunControl, RunCounts, RunKind, RunRecord, RunState, RunTotals,
+    Runs, ScanKind, SnapshotUse, WorkflowProgress, telemetry,
 };
 #[cfg(feature = "runner")]
 #[doc(inline)]

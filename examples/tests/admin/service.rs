@@ -306,6 +306,39 @@ fn a_run_in_a_live_service_is_driven_to_its_end() {
     assert!(!service.sample.folder().join("control").exists());
 }
 
+/// To see it fail: let `Meter` not know that a run is rehearsed.
+#[test]
+fn a_live_service_rehearses_and_continues() {
+    let mut service = Service::start(Sample::new());
+    let before = service.status();
+    // Only the program that has the store open can copy it.
+    let beside = run_json(&service.sample, &["rehearse"]).exits(4).json();
+    assert_eq!(beside["reason"], "store_in_use", "{beside}");
+    let rehearsed = service.ask(&["rehearse"]).exits(0).json();
+    let counts = ["migrated", "verified", "failed"].map(|count| rehearsed[count].clone());
+    let due = before["versions"].as_array().unwrap().iter();
+    let due = due.filter(|at| at["status"] == "outdated");
+    let due: u64 = due.map(|at| at["processes"].as_u64().unwrap()).sum();
+    assert!(counts[0].as_u64().unwrap() >= due, "{rehearsed}");
+    assert_eq!((&counts[1], &counts[2]), (&counts[0], &0.into()));
+    assert_eq!(rehearsed["run"], Value::Null);
+    let next = rehearsed["next"][0].as_str().unwrap();
+    assert!(next.ends_with(" --socket ./control plan"), "{next}");
+    // It continues, and knows of no run.
+    service.until_appended(5);
+    let after = service.status();
+    assert_eq!(
+        (&after["run"], &after["dry_run"]),
+        (&Value::Null, &true.into())
+    );
+    assert_eq!(after["runs"], serde_json::json!([]));
+    let ran = service.ask(&["run", "--yes"]).exits(0).json();
+    assert_eq!(ran["number"], 1, "{ran}");
+    let said = service.end().exits(0);
+    assert_eq!(said.stderr, "", "it was fenced, or lost an event");
+    everything_is_there(&service.sample, &service.journal());
+}
+
 /// What is asked through the socket is answered as fully as from the store beside it.
 #[test]
 fn a_service_answers_as_fully_as_its_store() {

@@ -5,8 +5,8 @@ use clap::{ArgMatches, CommandFactory, Parser, Subcommand};
 
 use crate::args::Global;
 use crate::commands::{
-    completions, graph, history, hold, inspect, migrations, pause, plan, processes, resume, retry,
-    run, runs, show, status, throttle, watch,
+    completions, graph, history, hold, inspect, migrations, pause, plan, processes, rehearse,
+    resume, retry, run, runs, show, status, throttle, watch,
 };
 use crate::context::{self, Context};
 use crate::exit_code::{Exit, Failure, Reason};
@@ -41,6 +41,7 @@ pub(crate) enum Command {
     Status(status::Status),
     Processes(processes::Processes),
     Plan(plan::ShowPlan),
+    Rehearse(rehearse::Rehearse),
     Run(run::Run),
     Resume(resume::Resume),
     Retry(retry::Retry),
@@ -72,6 +73,7 @@ impl Command {
             Self::Status(status) => status.run(context).await,
             Self::Processes(processes) => processes.run(context).await,
             Self::Plan(plan) => plan.run(context).await,
+            Self::Rehearse(rehearse) => rehearse.run(context).await,
             Self::Run(run) => run.run(context).await,
             Self::Resume(resume) => resume.run(context).await,
             Self::Retry(retry) => retry.run(context).await,
@@ -97,6 +99,9 @@ impl Command {
         match self {
             Self::Run(_) | Self::Resume(_) | Self::Retry(_) | Self::Undo(_) | Self::Redo(_) => {
                 "the command stopped before its run began or after the run ended; `runs` shows which"
+            }
+            Self::Rehearse(_) => {
+                "the command stopped; the store is as it was, and the next rehearsal removes the copy"
             }
             Self::Hold(_) | Self::Release(_) => {
                 "the processes may or may not be changed; `processes --held` shows which are held"

@@ -17,6 +17,11 @@ pub(crate) enum Goal {
     Resume(RunId, RunCounts),
     Retry(RunId, Vec<FailureClass>),
     History(HistoryGoal),
+    /// Runs on a copy of the store, and suggests the real run.
+    Rehearse {
+        keep: bool,
+        next: String,
+    },
 }
 
 /// A run over the history of processes.
@@ -44,6 +49,7 @@ impl Goal {
             Self::Resume(..) => RESUME,
             Self::Retry(..) => "retry",
             Self::History(history) => history.kind.name(),
+            Self::Rehearse { .. } => "rehearse",
         }
     }
 
@@ -53,7 +59,7 @@ impl Goal {
 
     pub(crate) fn is_dry(&self) -> bool {
         match self {
-            Self::DryRun(_) => true,
+            Self::DryRun(_) | Self::Rehearse { .. } => true,
             Self::History(history) => history.is_dry,
             Self::Run | Self::Resume(..) | Self::Retry(..) => false,
         }

@@ -119,6 +119,8 @@ pub enum Request {
     Undo(HistoryRequest),
     /// Computes the states of the processes of a run again.
     Redo(HistoryRequest),
+    /// Executes a run on a copy of the store, verifies it there, and removes the copy.
+    Rehearse(RehearsalRequest),
     /// The plan of a run, and what the run would do.
     Plan(ForecastRequest),
     /// The processes at each version.
@@ -248,6 +250,16 @@ pub struct HistoryRequest {
     /// The run that migrated the processes. Only a verification can be of all runs.
     #[serde(default)]
     pub run: Option<RunId>,
+    #[serde(flatten)]
+    pub options: Run,
+}
+
+/// Parameters of a rehearsal.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct RehearsalRequest {
+    /// Whether the copy is kept.
+    #[serde(default)]
+    pub keep: bool,
     #[serde(flatten)]
     pub options: Run,
 }
@@ -607,6 +619,10 @@ mod tests {
                 which: run.which.clone(),
                 sample: 256,
                 per_second: Some(NonZeroU32::new(50)),
+            }),
+            Request::Rehearse(RehearsalRequest {
+                keep: true,
+                options: run.clone(),
             }),
             Request::Versions { by_tenant: true },
             Request::Migrations,

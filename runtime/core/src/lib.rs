@@ -71,8 +71,9 @@ pub use skipped_by::SkippedBy;
 pub use store_api::{
     Appended, Batch, ChunkEvent, ChunkProblem, Commit, DueFilter, DueOf, DuePage, DueProcess,
     DueRequest, EventStore, Expected, ExpectedSequence, Finished, Head, Hold, Move, Partitioning,
-    Passed, Presence, ProcessRegistry, Program, ReadPoint, RegistryKey, RowWrite, Snapshot,
-    SnapshotStore, Stale, StoreId, StreamRange, TransactionalStore, Verdict, WriteActivity,
+    Passed, Presence, ProcessRegistry, Program, ReadPoint, RegistryKey, Rehearsal, RehearsalNeeds,
+    RowWrite, Snapshot, SnapshotStore, Stale, StoreId, StreamRange, TransactionalStore, Verdict,
+    WriteActivity,
 };
 pub use time::Timestamp;
 pub use totals::{Decimal, Totals};

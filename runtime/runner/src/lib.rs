@@ -49,7 +49,7 @@ mod workers;
 
 pub use control::{Progress, RunControl, WorkflowProgress};
 pub use migration_runner::MigrationRunner;
-pub use report::{CommitMode, MigrationReport, ScanKind};
+pub use report::{CommitMode, MigrationReport, Rehearsed, ScanKind};
 pub use run::{
     Action, ChangedStep, Execution, Failure, HoldAction, PinnedVersion, Plan, PlanOptions,
     PlannedPredicate, PlannedRoute, PlannedStep, RunAction, RunCounts, RunKind, RunRecord,

@@ -44,6 +44,8 @@ pub struct RunOptions {
 pub(crate) struct Options {
     pub(crate) chunk_processes: usize,
     pub(crate) yields: bool,
+    /// Whether the store is a copy, on which a run is rehearsed.
+    pub(crate) rehearses: bool,
 }
 
 impl Default for Options {
@@ -51,6 +53,7 @@ impl Default for Options {
         Self {
             chunk_processes: scan::CHUNK_PROCESSES,
             yields: true,
+            rehearses: false,
         }
     }
 }
@@ -116,6 +119,10 @@ pub enum RunRequest {
         of: RunId,
         dry: bool,
     },
+    /// A run on a copy of the store, which may be kept.
+    Rehearse {
+        keep: bool,
+    },
 }
 
 impl RunRequest {
@@ -123,7 +130,7 @@ impl RunRequest {
     #[must_use]
     pub fn is_dry(&self) -> bool {
         match self {
-            Self::DryRun | Self::Verify(_) => true,
+            Self::DryRun | Self::Verify(_) | Self::Rehearse { .. } => true,
             Self::Undo { dry, .. } | Self::Redo { dry, .. } => *dry,
             Self::Run | Self::Resume(_) | Self::Retry(..) => false,
         }
@@ -135,7 +142,11 @@ impl RunRequest {
             Self::Verify(of) => Some(RunKind::Verify { of: *of }),
             Self::Undo { of, .. } => Some(RunKind::Undo { of: *of }),
             Self::Redo { of, .. } => Some(RunKind::Redo { of: *of }),
-            Self::Run | Self::DryRun | Self::Resume(_) | Self::Retry(..) => None,
+            Self::Run
+            | Self::DryRun
+            | Self::Resume(_)
+            | Self::Retry(..)
+            | Self::Rehearse { .. } => None,
         }
     }
 }

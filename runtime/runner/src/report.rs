@@ -54,6 +54,16 @@ impl fmt::Display for ScanKind {
     }
 }
 
+/// The copy of a store on which a run was rehearsed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Rehearsed {
+    /// The name of the copy.
+    pub name: String,
+    /// Where the copy can be opened, if it was kept.
+    pub kept: Option<String>,
+}
+
 /// Result of a run.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MigrationReport {
@@ -105,6 +115,9 @@ pub struct MigrationReport {
     /// number of processes; the first difference of each process, and at most 1,000 places.
     #[serde(default)]
     pub differences: BTreeMap<String, usize>,
+    /// Of a rehearsal: the copy of the store.
+    #[serde(default)]
+    pub rehearsed: Option<Rehearsed>,
     /// Whether the run was cancelled because more processes failed than
     /// [`max_failures`](crate::MigrationRunner::max_failures) allows.
     #[serde(default)]
@@ -115,7 +128,8 @@ pub struct MigrationReport {
     /// its end. A dry run, a run over separate stores, and a run that found no due process
     /// leave no record; the others can then be resumed.
     pub state: Option<RunState>,
-    /// Whether this was a dry run; `migrated` then counts what a run would migrate.
+    /// Whether this was a dry run, or a rehearsal; `migrated` then counts what a run would
+    /// migrate.
     pub dry_run: bool,
     /// Form of the commits; `None` if the run did not get that far.
     pub form: Option<CommitMode>,
@@ -142,6 +156,19 @@ impl MigrationReport {
                 errors.find(|error| error.subject.stream().is_none())
             }
             _ => None,
+        }
+    }
+
+    /// Adds the verification of what this run has done.
+    pub(crate) fn verify(&mut self, verification: Self) {
+        self.verified = verification.verified;
+        for error in verification.errors {
+            self.fail(error);
+        }
+        if !verification.state.is_some_and(RunState::is_done) {
+            self.state = verification.state;
+        } else if verification.error_count > 0 {
+            self.state = Some(RunState::DoneWithErrors);
         }
     }
 
@@ -172,6 +199,7 @@ impl MigrationReport {
         self.verified += other.verified;
         self.by_function += other.by_function;
         self.too_many_failures |= other.too_many_failures;
+        self.rehearsed = same(self.rehearsed.take(), other.rehearsed);
         self.totals.add(&other.totals);
         self.differ(other.differences);
         let errors = KEPT.saturating_sub(self.errors.len());

@@ -28,6 +28,8 @@ pub(crate) struct RunContext {
     pub(crate) predicates: Predicates,
     /// Whether this is a dry run.
     pub(crate) dry: bool,
+    /// Whether the store is a copy, on which this run is rehearsed.
+    pub(crate) rehearses: bool,
     pub(crate) count_up_to_date: bool,
     /// Whether a run that finds no outdated version reads all heads.
     pub(crate) check_heads: bool,

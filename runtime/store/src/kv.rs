@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
-use state_migration_core::{DurableStoreId, Error, StoreId};
+use state_migration_core::store_api::transactional;
+use state_migration_core::{DurableStoreId, Error, Rehearsal, RehearsalNeeds, StoreId};
 
 use crate::key::{self, KeyRange};
 use crate::record;
@@ -69,6 +70,15 @@ pub trait Kv: Clone + Send + Sync + 'static {
             let id = row.map(record::read_store_id).transpose();
             id.map_err(|bad| bad.of("the id of the store"))
         }
+    }
+
+    /// A copy of the data as of this instant, for a rehearsal.
+    fn rehearsal(
+        &self,
+        needs: RehearsalNeeds,
+    ) -> impl Future<Output = Result<Box<dyn Rehearsal>, Error>> + Send {
+        let _ = needs;
+        async { Err(transactional::cannot_rehearse()) }
     }
 
     /// Fails if this handle is read-only.

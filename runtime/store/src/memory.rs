@@ -9,11 +9,15 @@ use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use async_trait::async_trait;
 use bytes::Bytes;
 use imbl::OrdMap;
-use state_migration_core::{DurableStoreId, Error, ErrorKind, StoreId};
+use state_migration_core::store_api::claim;
+use state_migration_core::{
+    DurableStoreId, Error, ErrorKind, EventStore, Rehearsal, RehearsalNeeds, SnapshotStore, StoreId,
+};
 
-use crate::key::KeyRange;
+use crate::key::{self, KeyRange};
 use crate::kv::{Kv, KvScan, KvTxn, RowCount, RowsRead};
 use crate::records::RecordStore;
 
@@ -125,6 +129,14 @@ impl Kv for MemoryKv {
         Ok(Some(self.durable_id))
     }
 
+    async fn rehearsal(&self, _: RehearsalNeeds) -> Result<Box<dyn Rehearsal>, Error> {
+        let copy = Self::default();
+        let mut rows = self.state().rows.clone();
+        rows.remove(&key::run_row(claim::CLAIM)[..]);
+        copy.state().rows = rows;
+        Ok(Box::new(MemoryRehearsal(MemoryStore::over(copy))))
+    }
+
     fn begin(&self) -> Result<MemoryTxn, Error> {
         Ok(self.txn(false))
     }
@@ -163,6 +175,33 @@ impl Kv for MemoryKv {
     }
 
     async fn flush(&self) -> Result<(), Error> {
+        Ok(())
+    }
+}
+
+/// A copy of a store in memory.
+struct MemoryRehearsal(MemoryStore);
+
+#[async_trait]
+impl Rehearsal for MemoryRehearsal {
+    fn name(&self) -> &str {
+        "memory"
+    }
+
+    fn location(&self) -> Option<String> {
+        None
+    }
+
+    fn events(&self) -> Arc<dyn EventStore> {
+        Arc::new(self.0.clone())
+    }
+
+    fn snapshots(&self) -> Arc<dyn SnapshotStore> {
+        Arc::new(self.0.clone())
+    }
+
+    /// The copy is gone with its last handle.
+    async fn end(&self, _: &str, _: bool) -> Result<(), Error> {
         Ok(())
     }
 }

@@ -314,8 +314,8 @@ impl<'d> World<'d> {
             .configure(move |builder| {
                 builder
                     .with_seed(seed)
-                    .with_system_clock(clock)
-                    .with_fp_registry(points)
+                    .with_system_clock(clock.clone())
+                    .with_fp_registry(points.clone())
             })
             .open()
             .await?;

@@ -20,6 +20,7 @@ mod on_open;
 mod progress;
 mod read_cost;
 mod registry_updates;
+mod rehearsal;
 mod rolled_back;
 mod runs;
 mod selection;

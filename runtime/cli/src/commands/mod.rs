@@ -9,6 +9,7 @@ pub(crate) mod migrations;
 pub(crate) mod pause;
 pub(crate) mod plan;
 pub(crate) mod processes;
+pub(crate) mod rehearse;
 pub(crate) mod removal;
 pub(crate) mod resume;
 pub(crate) mod retry;

@@ -310,6 +310,8 @@ async fn until_interrupted<S: Opened>(
         match goal {
             Goal::Run => runner.run().await,
             Goal::DryRun(_) => runner.dry_run().await,
+            Goal::Rehearse { keep: true, .. } => runner.rehearse_and_keep().await,
+            Goal::Rehearse { keep: false, .. } => runner.rehearse().await,
             Goal::Resume(run, _) => runner.resume(*run).await,
             Goal::Retry(of, classes) => runner.retry(*of, classes).await,
             Goal::History(HistoryGoal { kind, is_dry, .. }) => match (kind, is_dry) {

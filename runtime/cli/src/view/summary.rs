@@ -8,7 +8,7 @@ use serde::Serialize;
 use state_migration_core::{
     FailureClass, MigrationError, MigrationWarning, RunId, SkippedBy, Stage, Subject,
 };
-use state_migration_runner::{MigrationReport, RunControl, RunCounts, RunState};
+use state_migration_runner::{MigrationReport, Rehearsed, RunControl, RunCounts, RunState};
 
 use crate::context::Context;
 use crate::exit_code::{Exit, Failure, Reason};
@@ -54,6 +54,8 @@ pub(crate) struct RunSummary {
     /// Migrated by this execution, without processes that were taken further.
     migrated_by_execution: u64,
     verified: u64,
+    /// Of a rehearsal: the copy of the store.
+    rehearsed: Option<Rehearsed>,
     /// Undone by undo functions.
     by_function: u64,
     totals: Vec<Total>,
@@ -177,7 +179,8 @@ impl RunSummary {
         let name = number.or_else(|| id.clone()).unwrap_or_default();
         let next = match (exit, goal) {
             (Exit::Done, Goal::DryRun(command)) => command.iter().cloned().collect(),
-            (_, Goal::DryRun(_)) => Vec::new(),
+            (Exit::Done, Goal::Rehearse { next, .. }) => vec![next.clone()],
+            (_, Goal::DryRun(_) | Goal::Rehearse { .. }) => Vec::new(),
             _ if report.too_many_failures && !goal.is_dry() => {
                 vec![format!("show {name}"), format!("resume {name}")]
             }
@@ -236,6 +239,7 @@ impl RunSummary {
             migrated: report.migrated as u64,
             migrated_further: report.migrated_further as u64,
             verified: report.verified as u64,
+            rehearsed: report.rehearsed.clone(),
             by_function: report.by_function as u64,
             totals: Total::all(&report.totals),
             differences: differences(&report),
@@ -318,6 +322,13 @@ impl RunSummary {
                 0 => (GOOD, "done; all states are as recorded"),
                 _ if has_difference(&self.failed_by_class) => (BAD, "done; some states differ"),
                 _ => (BAD, "done; some states were not verified"),
+            },
+            _ if self.command == "rehearse" => match self.failed {
+                0 if self.state == Some(RunState::Done) => {
+                    (GOOD, "rehearsed on a copy; the store is as it was")
+                }
+                0 => (BAD, "rehearsed on a copy; the run would not be done"),
+                _ => (BAD, "rehearsed on a copy; some processes would fail"),
             },
             (_, true) if self.failed > 0 => {
                 (BAD, "dry run, nothing written; some processes would fail")
@@ -522,6 +533,12 @@ impl Answer for RunSummary {
             ),
         };
         line(what, &migrated)?;
+        if let Some(rehearsed) = &self.rehearsed {
+            line("verified", &count(self.verified))?;
+            if let Some(kept) = &rehearsed.kept {
+                line("copy", &plain(kept))?;
+            }
+        }
         for difference in self.differences.iter().take(SHOWN) {
             let count = format::counted(difference.count, "state", "states");
             line("", &format!("{count}: {}", plain(&difference.place)))?;

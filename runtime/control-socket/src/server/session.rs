@@ -176,6 +176,7 @@ impl Session {
             | Request::Run(_)
             | Request::Resume { .. }
             | Request::Retry { .. }
+            | Request::Rehearse(_)
             | Request::Verify(_)
             | Request::Undo(_)
             | Request::Redo(_) => {
@@ -339,6 +340,13 @@ impl Session {
                 let request = RunRequest::Retry(*run, classes.clone());
                 (options, request, more.per_second)
             }
+            Request::Rehearse(rehearsal) => {
+                let run = &rehearsal.options;
+                let options = service.run_options(run);
+                service.check_plan(run.plan.as_ref(), &options).await?;
+                let keep = rehearsal.keep;
+                (options, RunRequest::Rehearse { keep }, run.per_second)
+            }
             Request::Verify(history) => {
                 let options = service.run_options(&history.options);
                 let request = RunRequest::Verify(history.run);
@@ -470,7 +478,9 @@ impl Session {
 /// Whether a request allows processes that are newer than the program.
 fn allows_newer(request: &Request) -> bool {
     match request {
-        Request::Run(options) | Request::Retry { options, .. } => options.allow_newer,
+        Request::Run(options)
+        | Request::Retry { options, .. }
+        | Request::Rehearse(protocol::RehearsalRequest { options, .. }) => options.allow_newer,
         Request::Verify(history) | Request::Undo(history) | Request::Redo(history) => {
             history.options.allow_newer
         }

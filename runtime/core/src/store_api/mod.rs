@@ -6,6 +6,7 @@ mod event_store;
 pub(crate) mod head;
 mod process_registry;
 mod program;
+mod rehearsal;
 pub mod row;
 mod snapshot_store;
 pub mod transactional;
@@ -17,6 +18,7 @@ pub use event_store::{Appended, EventStore, ExpectedSequence};
 pub use head::Head;
 pub use process_registry::{ProcessRegistry, RegistryKey};
 pub use program::Program;
+pub use rehearsal::{Rehearsal, RehearsalNeeds};
 pub use snapshot_store::{Snapshot, SnapshotStore};
 pub use transactional::{
     Batch, ChunkEvent, ChunkProblem, Commit, DueFilter, DueOf, DuePage, DueProcess, DueRequest,

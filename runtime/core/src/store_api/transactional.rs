@@ -23,7 +23,9 @@ use crate::error::{Error, ErrorKind};
 use crate::event::NewEvent;
 use crate::fingerprint::Fingerprint;
 use crate::id::{RunId, StreamId, WorkflowId};
-use crate::store_api::{EventStore, Head, Snapshot, StoreId, WriteActivity};
+use crate::store_api::{
+    EventStore, Head, Rehearsal, RehearsalNeeds, Snapshot, StoreId, WriteActivity,
+};
 use crate::time::Timestamp;
 
 /// A contiguous part of the streams, in order of their ids.
@@ -565,6 +567,18 @@ pub trait TransactionalStore: EventStore {
         limit: usize,
     ) -> Result<Vec<(Bytes, Bytes)>, Error>;
 
+    /// Copies the store as of this instant, for a rehearsal. The original stays as it is,
+    /// and no writer of it is fenced. A store that cannot be copied refuses this, as the
+    /// provided implementation does.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`]: the store does not support this, or has too little space. Or
+    /// the copy could not be made.
+    async fn rehearsal(&self, needs: RehearsalNeeds) -> Result<Box<dyn Rehearsal>, Error> {
+        let _ = needs;
+        Err(cannot_rehearse())
+    }
+
     /// Whether this handle is the only possible writer for as long as it can
     /// write. If so, a run of another program has ended or is fenced, and no
     /// worker of a run takes over the range of another worker.
@@ -593,6 +607,14 @@ pub trait TransactionalStore: EventStore {
     fn write_activity(&self) -> WriteActivity {
         WriteActivity::default()
     }
+}
+
+/// The error of a store that cannot be copied.
+#[must_use]
+pub fn cannot_rehearse() -> Error {
+    Error::invalid(
+        "this store makes no copies of itself, so a run cannot be rehearsed; use a dry run, or a copy of the store",
+    )
 }
 
 /// The error for a batch whose expectations were not met, for callers that do

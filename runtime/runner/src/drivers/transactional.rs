@@ -87,7 +87,8 @@ struct Execution<'a> {
 
 /// The report of a run that found no due process and therefore left no record.
 pub(crate) fn idle(run: &RunContext) -> MigrationReport {
-    let mut progress = Meter::new(run.id, false, RunCounts::default()).state(RunState::Done);
+    let mut progress =
+        Meter::new(run.id, run.rehearses, RunCounts::default()).state(RunState::Done);
     progress.run = None;
     run.control.publish(progress);
     MigrationReport {
@@ -120,7 +121,7 @@ pub(crate) async fn run(
         context,
         separate_registry,
         report,
-        meter: Meter::new(run.id, run.dry, RunCounts::default()),
+        meter: Meter::new(run.id, run.dry || run.rehearses, RunCounts::default()),
         on_open: RunCounts::default(),
         failed: 0,
         is_damaged: false,
@@ -558,7 +559,7 @@ impl Execution<'_> {
         }
         let failed = usize::try_from(counts.failed).unwrap_or(usize::MAX);
         self.report.error_count = self.report.error_count.max(failed);
-        self.meter = Meter::new(run, false, counts);
+        self.meter = Meter::new(run, self.run.rehearses, counts);
         self.meter.count(&by_workflow);
         Ok(())
     }

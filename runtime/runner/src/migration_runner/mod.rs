@@ -1,6 +1,7 @@
 //! The migration runner: the entry point of every run.
 
 mod open;
+mod rehearsal;
 mod settings;
 
 use std::fmt;
@@ -151,6 +152,7 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
             undone: Arc::default(),
             predicates: run_options.predicates.clone(),
             dry,
+            rehearses: self.options.rehearses,
             count_up_to_date: run_options.count_up_to_date,
             check_heads: run_options.check_heads,
             check_determinism: run_options.check_determinism.unwrap_or(dry),
@@ -205,6 +207,9 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
                 ));
             }
         };
+        if let RunRequest::Rehearse { keep } = request {
+            return self.rehearsed(run_options, &migrations, keep).await;
+        }
         let mut run = self.execution(run_options, migrations, request.is_dry());
         let history = request.history();
         if let Some(kind) = &history {
@@ -380,7 +385,7 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
             RunRequest::Resume(id) => {
                 return self.resumed(&run_options, run, store, id).await.map(Some);
             }
-            RunRequest::Run => RunKind::Migrate,
+            RunRequest::Run | RunRequest::Rehearse { .. } => RunKind::Migrate,
             RunRequest::Retry(of, classes) => {
                 let runs = self.runs();
                 let earlier = match &runs {

@@ -8,8 +8,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use state_migration_core::{
     Batch, Commit, DueFilter, DuePage, DueRequest, Error, Head, Hold, Partitioning, Presence,
-    ReadPoint, RowWrite, RunId, StoreId, StreamId, StreamRange, TransactionalStore, Verdict,
-    WorkflowId, WriteActivity,
+    ReadPoint, Rehearsal, RehearsalNeeds, RowWrite, RunId, StoreId, StreamId, StreamRange,
+    TransactionalStore, Verdict, WorkflowId, WriteActivity,
 };
 
 use crate::key::{self, KeyRange, PerStream};
@@ -216,6 +216,10 @@ impl<K: Kv> TransactionalStore for RecordStore<K> {
             *row_key = row_key.split_off(1);
         }
         Ok(page)
+    }
+
+    async fn rehearsal(&self, needs: RehearsalNeeds) -> Result<Box<dyn Rehearsal>, Error> {
+        self.kv().rehearsal(needs).await
     }
 
     fn is_single_writer(&self) -> bool {

@@ -160,7 +160,7 @@ mod tests {
             flush_interval: None,
             ..Settings::default()
         };
-        let store = builder(folder.path()).configure(|it| it.with_settings(settings));
+        let store = builder(folder.path()).configure(move |it| it.with_settings(settings.clone()));
         let store = store.open().await.unwrap();
         timeout(PATIENCE * 40, write(&store, 3)).await.unwrap();
         store.close().await.unwrap();

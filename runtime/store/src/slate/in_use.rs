@@ -98,6 +98,17 @@ impl Newest {
 }
 
 impl SlateDbReader {
+    /// Whether the last program that had the store open for writing has closed it.
+    ///
+    /// # Errors
+    /// The store could not be read.
+    #[doc(hidden)]
+    pub async fn was_closed(&self) -> Result<bool, Error> {
+        let reader = self.kv().reader();
+        let epoch = reader.manifest().writer_epoch();
+        Ok(closed(reader).await? == Some(epoch))
+    }
+
     /// The program that has the store open for writing, or ended without
     /// closing it. If there is one,
     /// [`open_unless_in_use`](SlateDbStoreBuilder::open_unless_in_use) fails.

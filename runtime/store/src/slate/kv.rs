@@ -11,7 +11,8 @@ use slatedb::{
     CloseReason, Db, DbIterator, DbSnapshot, DbStatus, DbTransaction, IsolationLevel, SstBlockSize,
     SstReader, VersionedManifest,
 };
-use state_migration_core::{Error, ErrorKind, StoreId, Timestamp};
+use state_migration_core::store_api::transactional;
+use state_migration_core::{Error, ErrorKind, Rehearsal, RehearsalNeeds, StoreId, Timestamp};
 use tokio::sync::watch;
 
 use crate::key::{self, KeyRange};
@@ -22,6 +23,7 @@ use crate::slate::litter::Litter;
 use crate::slate::no_retry::TruncatedFile;
 use crate::slate::openings::Mark;
 use crate::slate::trouble::storage_trouble;
+use crate::slate::{SlateDbStoreBuilder, rehearsal};
 
 /// The engine of [`SlateDbStore`](crate::SlateDbStore).
 #[derive(Clone)]
@@ -36,6 +38,8 @@ pub struct SlateDbKv {
     mark: Option<Mark>,
     /// What removes unused files when the database is closed.
     litter: Option<Litter>,
+    /// How the database was opened.
+    builder: Option<Arc<SlateDbStoreBuilder>>,
 }
 
 /// The location of a database.
@@ -47,6 +51,8 @@ pub(crate) struct Files {
     pub(crate) place: String,
     /// The identity of the folder.
     pub(crate) folder: Option<String>,
+    /// The folder that the path is in, on the local disk.
+    pub(crate) folder_path: Option<PathBuf>,
     /// The folder for the files of runs, beside those of the database.
     pub(crate) scratch: Option<PathBuf>,
 }
@@ -62,7 +68,13 @@ impl SlateDbKv {
             durability: Arc::new(durability),
             mark: None,
             litter: None,
+            builder: None,
         }
+    }
+
+    pub(crate) fn opened_by(mut self, builder: &SlateDbStoreBuilder) -> Self {
+        self.builder = Some(Arc::new(builder.clone()));
+        self
     }
 
     pub(crate) fn with_litter(mut self, litter: Option<Litter>) -> Self {
@@ -74,6 +86,7 @@ impl SlateDbKv {
     pub(crate) async fn remove_litter(&self) {
         if let (Some(litter), Some(files)) = (&self.litter, &self.files) {
             litter.remove(files).await;
+            rehearsal::remove_dead(files).await;
         }
     }
 
@@ -156,6 +169,16 @@ pub(crate) fn scan_options(bytes: usize) -> ScanOptions {
 impl Kv for SlateDbKv {
     type Txn = SlateDbTxn;
 
+    /// The copy has every write that is committed, also those that are not durable yet.
+    async fn rehearsal(&self, needs: RehearsalNeeds) -> Result<Box<dyn Rehearsal>, Error> {
+        match (&self.builder, &self.files) {
+            (Some(builder), Some(files)) => {
+                rehearsal::of_writer(&self.db, builder, files, needs).await
+            }
+            _ => Err(transactional::cannot_rehearse()),
+        }
+    }
+
     fn store_id(&self) -> StoreId {
         self.id
     }
@@ -235,9 +258,18 @@ pub(crate) async fn marks(
     let bounds = Bytes::copy_from_slice(start)..Bytes::copy_from_slice(end);
     let runs = manifest.compacted().iter();
     let sorted = runs.flat_map(|run| run.tables_covering_range(bounds.clone()));
-    let reader = SstReader::new(files.path.clone(), files.object_store.clone(), None, None);
+    let reader = |path: Path| SstReader::new(path, files.object_store.clone(), None, None);
+    let own = reader(files.path.clone());
+    // The files of a copy are those of the original.
+    let external = manifest.external_dbs().iter();
+    let external: Vec<_> = external
+        .map(|original| (&original.sst_ids, reader(original.path.clone().into())))
+        .collect();
     let mut marks = Vec::new();
     for view in manifest.l0().iter().chain(sorted) {
+        let mut external = external.iter();
+        let original = external.find(|(files, _)| files.contains(&view.sst.id));
+        let reader = original.map_or(&own, |(_, reader)| reader);
         let file = reader.open_with_handle(view.sst.clone())?;
         let (index, stats) = (file.index().await?, file.stats().await?);
         let blocks = stats.map(|stats| stats.block_stats).unwrap_or_default();

@@ -12,7 +12,7 @@ use state_migration_core::{Error, ErrorKind};
 
 use crate::slate::gradual::Gradual;
 use crate::slate::kv::in_causes;
-use crate::slate::openings;
+use crate::slate::{openings, rehearsal};
 
 /// The folders that SlateDB creates.
 const SLATEDB_FOLDERS: [&str; 5] = ["manifest", "wal", "compacted", "compactions", "gc"];
@@ -21,6 +21,7 @@ const SLATEDB_FOLDERS: [&str; 5] = ["manifest", "wal", "compacted", "compactions
 const SCRATCH: &str = "in-user-code";
 
 /// The location of a database.
+#[derive(Clone)]
 pub(crate) enum Place {
     /// A folder on the local disk, which may not exist yet.
     Folder(PathBuf),
@@ -60,7 +61,8 @@ impl Place {
     pub(crate) fn name(&self, path: &Path) -> String {
         match self {
             Self::Folder(folder) => {
-                let folder = folder.canonicalize().unwrap_or_else(|_| folder.clone());
+                let folder = within(folder, path);
+                let folder = folder.canonicalize().unwrap_or(folder);
                 folder.display().to_string()
             }
             Self::ObjectStore(store) => format!("{store}/{path}"),
@@ -69,9 +71,17 @@ impl Place {
 
     /// The identity of a folder, which has one under all of its paths, also in containers,
     /// and another one than its copies.
-    pub(crate) fn folder_id(&self) -> Option<String> {
+    pub(crate) fn folder_id(&self, path: &Path) -> Option<String> {
         match self {
-            Self::Folder(folder) => folder_id(folder),
+            Self::Folder(folder) => folder_id(&within(folder, path)),
+            Self::ObjectStore(_) => None,
+        }
+    }
+
+    /// The folder on the local disk.
+    pub(crate) fn folder(&self) -> Option<PathBuf> {
+        match self {
+            Self::Folder(folder) => Some(folder.clone()),
             Self::ObjectStore(_) => None,
         }
     }
@@ -92,6 +102,14 @@ impl Place {
             Self::Folder(folder) => only_slatedb_folders(folder, creates),
             Self::ObjectStore(_) => Ok(()),
         }
+    }
+}
+
+/// The folder of a database at a path in a folder.
+pub(crate) fn within(folder: &FolderPath, path: &Path) -> PathBuf {
+    match path.as_ref() {
+        "" => folder.to_owned(),
+        path => folder.join(path),
     }
 }
 
@@ -132,7 +150,7 @@ fn only_slatedb_folders(folder: &FolderPath, creates: bool) -> Result<(), Error>
         let entry = entry.map_err(|e| unusable(folder, e))?;
         let name = entry.file_name();
         // Programs leave their marks before there is a database.
-        if name == openings::FOLDER {
+        if name == openings::FOLDER || name == rehearsal::FOLDER {
             continue;
         }
         let mut known = SLATEDB_FOLDERS.iter().chain([&SCRATCH]);

@@ -17,6 +17,7 @@ mod open;
 mod openings;
 mod probe;
 mod reader;
+pub(crate) mod rehearsal;
 mod trouble;
 
 use slatedb::{CloseReason, Db};

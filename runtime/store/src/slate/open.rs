@@ -7,7 +7,7 @@
 
 use std::ops::RangeFull;
 use std::path::Path as FolderPath;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use slatedb::config::{DbReaderOptions, GarbageCollectorOptions, Settings};
@@ -28,7 +28,7 @@ use crate::slate::memory_budget::{self, Memory};
 use crate::slate::no_retry::Storage;
 use crate::slate::openings::Mark;
 use crate::slate::probe::{Probe, check_format, foreign, is_empty, no_store_to_open};
-use crate::slate::{SlateDbReader, SlateDbStore, damage};
+use crate::slate::{SlateDbReader, SlateDbStore, damage, rehearsal};
 use crate::{key, record};
 
 /// How often SlateDB retries a request. It retries without limit by default,
@@ -48,9 +48,10 @@ const SETTLE: Duration = Duration::from_secs(1);
 const LOOKS: u32 = 20;
 const PAUSE: Duration = Duration::from_millis(250);
 
-type Configure = Box<dyn FnOnce(DbBuilder<Path>) -> DbBuilder<Path> + Send>;
+type Configure = Arc<dyn Fn(DbBuilder<Path>) -> DbBuilder<Path> + Send + Sync>;
 
 /// Opens a [`SlateDbStore`], or a [`SlateDbReader`].
+#[derive(Clone)]
 #[must_use]
 pub struct SlateDbStoreBuilder {
     pub(crate) path: Path,
@@ -65,8 +66,7 @@ pub struct SlateDbStoreBuilder {
     /// If set, a claim prevents opening a store that is not in use, except the
     /// claim of this run.
     pub(crate) unless_claimed: Option<Option<RunId>>,
-    /// The lock only makes the futures of this builder `Send`.
-    configure: Mutex<Option<Configure>>,
+    configure: Option<Configure>,
 }
 
 pub(crate) fn reader_options(memory: Memory) -> DbReaderOptions {
@@ -109,8 +109,8 @@ impl SlateDbStore {
     pub fn local_builder(folder: impl AsRef<FolderPath>) -> Result<SlateDbStoreBuilder, Error> {
         let folder = folder.as_ref();
         is_folder(folder)?;
-        let mut builder =
-            SlateDbStoreBuilder::of(Path::default(), Place::Folder(folder.to_owned()));
+        let (folder, path) = rehearsal::original_of(folder);
+        let mut builder = SlateDbStoreBuilder::of(path, Place::Folder(folder.to_owned()));
         // The local file system has no conditional overwrite, which the garbage
         // collector would need for these files.
         let collector = GarbageCollectorOptions {
@@ -176,8 +176,22 @@ impl SlateDbStoreBuilder {
             reader_options: reader_options(memory),
             only_existing: false,
             unless_claimed: None,
-            configure: Mutex::default(),
+            configure: None,
         }
+    }
+
+    /// A builder for a copy of this database, which is at another path.
+    pub(crate) fn of_copy(&self, path: Path) -> Self {
+        let mut copy = self.clone();
+        copy.path = path;
+        copy.location = None;
+        copy.only_existing = true;
+        copy.unless_claimed = None;
+        // A compaction would write the files of the original again.
+        copy.settings.compactor_options = None;
+        copy.settings.l0_max_ssts = usize::MAX;
+        copy.settings.l0_max_ssts_per_key = usize::MAX;
+        copy
     }
 
     /// The approximate memory of the database, in bytes: for its caches, for
@@ -241,15 +255,15 @@ impl SlateDbStoreBuilder {
         self
     }
 
-    /// Changes the builder of the database just before it opens. Every process
-    /// that opens the database must make the same changes.
+    /// Changes the builder of the database just before it opens, and that of a copy for a
+    /// rehearsal. Every process that opens the database must make the same changes.
     ///
     /// Blocks are of 16 KiB unless another size is set here.
     pub fn configure(
         mut self,
-        configure: impl FnOnce(DbBuilder<Path>) -> DbBuilder<Path> + Send + 'static,
+        configure: impl Fn(DbBuilder<Path>) -> DbBuilder<Path> + Send + Sync + 'static,
     ) -> Self {
-        self.configure = Mutex::new(Some(Box::new(configure)));
+        self.configure = Some(Arc::new(configure));
         self
     }
 
@@ -278,7 +292,7 @@ impl SlateDbStoreBuilder {
     /// The location contains something other than a store, or a store of a
     /// newer format; then nothing is written and no writer is fenced. Or the
     /// object store cannot be used.
-    pub async fn open(mut self) -> Result<SlateDbStore, Error> {
+    pub async fn open(self) -> Result<SlateDbStore, Error> {
         let in_place = self.in_place();
         self.open_any().await.map_err(in_place)
     }
@@ -295,7 +309,7 @@ impl SlateDbStoreBuilder {
     /// [`ErrorKind::Claimed`] when a run has claimed the store, and
     /// [`ErrorKind::Fenced`] when another program opened it at the same moment
     /// and has no run yet. Otherwise those of [`open`](Self::open).
-    pub async fn open_unless_claimed(mut self) -> Result<SlateDbStore, Error> {
+    pub async fn open_unless_claimed(self) -> Result<SlateDbStore, Error> {
         let in_place = self.in_place();
         self.open_unless_held().await.map_err(in_place)
     }
@@ -310,13 +324,13 @@ impl SlateDbStoreBuilder {
         }
     }
 
-    async fn open_any(&mut self) -> Result<SlateDbStore, Error> {
+    async fn open_any(&self) -> Result<SlateDbStore, Error> {
         let object_store = self.place_for_writing()?;
         let seen = self.look_first(&object_store).await?;
         self.open_at(object_store, &seen, None).await
     }
 
-    async fn open_unless_held(&mut self) -> Result<SlateDbStore, Error> {
+    async fn open_unless_held(&self) -> Result<SlateDbStore, Error> {
         let object_store = self.place_for_writing()?;
         let first = self.look_first(&object_store).await?;
         if let Some(run) = first.live_run() {
@@ -383,14 +397,15 @@ impl SlateDbStoreBuilder {
             path: self.path.clone(),
             object_store,
             place: self.place.name(&self.path),
-            folder: self.place.folder_id(),
+            folder: self.place.folder_id(&self.path),
             scratch: self.place.scratch(),
+            folder_path: self.place.folder(),
         }
     }
 
     /// Opens the database, if given only if it is still at this epoch.
     pub(crate) async fn open_at(
-        &mut self,
+        &self,
         object_store: Arc<dyn ObjectStore>,
         seen: &Probe,
         epoch: Option<u64>,
@@ -415,7 +430,7 @@ impl SlateDbStoreBuilder {
     }
 
     async fn open_files(
-        &mut self,
+        &self,
         files: Files,
         epoch: Option<u64>,
         mark: Mark,
@@ -428,8 +443,7 @@ impl SlateDbStoreBuilder {
             .with_settings(self.settings.clone())
             .with_sst_block_size(BLOCK_SIZE)
             .with_db_cache(self.memory.cache(), 0);
-        let configure = self.configure.get_mut();
-        if let Some(configure) = configure.unwrap_or_else(PoisonError::into_inner).take() {
+        if let Some(configure) = &self.configure {
             builder = configure(builder);
         }
         if let Some(epoch) = epoch {
@@ -445,6 +459,7 @@ impl SlateDbStoreBuilder {
         let mark = mark.opened(manifest.writer_epoch(), fence).await;
         let kv = SlateDbKv::new(db, Some(files), durability)
             .with_mark(mark)
+            .opened_by(self)
             .with_litter(Litter::of(&self.settings));
         let store = SlateDbStore::of_kv(kv).await?;
         if let Some(gradual) = gradual {
@@ -467,7 +482,7 @@ impl SlateDbStoreBuilder {
     pub(crate) fn in_place(&self) -> impl Fn(Error) -> Error + use<> {
         let place = match &self.place {
             _ if self.location.is_some() => self.location.clone().unwrap_or_default(),
-            Place::Folder(folder) => folder.display().to_string(),
+            Place::Folder(_) => self.place.name(&self.path),
             Place::ObjectStore(store) if self.path.as_ref().is_empty() => store.to_string(),
             Place::ObjectStore(_) => self.path.to_string(),
         };

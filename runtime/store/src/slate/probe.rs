@@ -60,7 +60,7 @@ impl SlateDbStoreBuilder {
         let (admin, poll) = (self.admin(&object_store), options.manifest_poll_interval);
         let files = self.files(object_store.clone());
         let reader = self.reader(object_store, options).await?;
-        let kv = SlateDbReaderKv::new(reader, files, admin, poll);
+        let kv = SlateDbReaderKv::new(reader, self, files, admin, poll);
         let found = is_store(kv.reader()).await;
         let refusal = match found {
             Ok(true) => return Ok(SlateDbReader::over(kv)),

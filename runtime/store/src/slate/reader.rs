@@ -8,16 +8,16 @@ use std::time::Duration;
 use bytes::Bytes;
 use slatedb::DbReader;
 use slatedb::admin::Admin;
-use state_migration_core::{Error, ErrorKind, StoreId};
+use state_migration_core::{Error, ErrorKind, Rehearsal, RehearsalNeeds, StoreId};
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
 use crate::key::{self, KeyRange};
 use crate::kv::{Kv, KvTxn, RowsRead};
 use crate::records::RecordStore;
-use crate::slate::SlateDbStore;
 use crate::slate::kv::{Files, SlateDbScan, error, marks, scan_options};
 use crate::slate::trouble::storage_trouble;
+use crate::slate::{SlateDbStore, SlateDbStoreBuilder, rehearsal};
 
 /// The number of polls, and the time, that a reader has to catch up before it
 /// is considered lost.
@@ -134,6 +134,8 @@ pub struct SlateDbReaderKv {
     files: Files,
     id: StoreId,
     rows_read: RowsRead,
+    /// How the database is opened.
+    builder: Arc<SlateDbStoreBuilder>,
 }
 
 /// An open reader, which closes with its last handle.
@@ -185,7 +187,13 @@ impl SlateDbReaderKv {
     }
 
     /// Must be called in the Tokio runtime in which the reader was opened.
-    pub(crate) fn new(reader: DbReader, files: Files, admin: Admin, poll: Duration) -> Self {
+    pub(crate) fn new(
+        reader: DbReader,
+        builder: &SlateDbStoreBuilder,
+        files: Files,
+        admin: Admin,
+        poll: Duration,
+    ) -> Self {
         let reader = Arc::new(reader);
         let lost = Arc::new(AtomicBool::new(false));
         let interval = poll.saturating_mul(POLLS_TO_CATCH_UP).max(TIME_TO_CATCH_UP);
@@ -200,6 +208,7 @@ impl SlateDbReaderKv {
             files,
             id: StoreId::unique(),
             rows_read: RowsRead::default(),
+            builder: Arc::new(builder.clone()),
         }
     }
 
@@ -227,6 +236,12 @@ fn refused() -> Error {
 
 impl Kv for SlateDbReaderKv {
     type Txn = SlateDbReaderTxn;
+
+    /// Only if no program has the store open, and the last one closed it: only the
+    /// writer can tell what is in the log alone.
+    async fn rehearsal(&self, needs: RehearsalNeeds) -> Result<Box<dyn Rehearsal>, Error> {
+        rehearsal::of_reader(self.reader(), &self.builder, &self.files, needs).await
+    }
 
     fn store_id(&self) -> StoreId {
         self.id

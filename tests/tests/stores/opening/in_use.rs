@@ -443,7 +443,7 @@ async fn a_program_that_cannot_record_that_it_has_closed_the_store_is_not_in_the
     for writes in [true, false] {
         let builder = SlateDbStore::local_builder(folder.path()).unwrap();
         let clock = Arc::new(SetBack(DefaultSystemClock::new()));
-        let behind = builder.configure(|database| database.with_system_clock(clock));
+        let behind = builder.configure(move |database| database.with_system_clock(clock.clone()));
         let behind = behind.open_unless_in_use().await.unwrap();
         if writes {
             let event = NewEvent::new(WorkflowId::new("order", "1"), "Placed", 1, "{}");

@@ -78,6 +78,8 @@ fn tell_the_story(is_json: bool) {
     let before = states(sample, FIXED);
 
     // The run, whose program agrees with itself.
+    story.says("0-rehearse", LOSSY, &["rehearse"], 0);
+    assert_eq!(states(sample, FIXED), before);
     let why = ["--actor", "ann", "--reason", "release 2014"];
     story.says("1-run", LOSSY, &[&["run", "--yes"], &why[..]].concat(), 0);
     story.says("2-verify", LOSSY, &["verify", "last"], 0);

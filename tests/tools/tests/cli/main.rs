@@ -31,6 +31,7 @@ mod inconsistent_migrations;
 mod nightly;
 mod other_code;
 mod plan;
+mod rehearse;
 mod release;
 mod security;
 mod undone;
