@@ -68,8 +68,9 @@ fn check(transaction: &Transaction<'_>, batch: &Batch) -> Result<Stale, Failure>
         .finished
         .iter()
         .map(|it| (&it.stream, &it.head, false));
+    let erased = batch.erased.iter().map(|it| (&it.stream, &it.head, false));
     let (mut seen, mut stale) = (BTreeSet::new(), Stale::default());
-    for (stream, head, is_move) in moves.chain(finished) {
+    for (stream, head, is_move) in moves.chain(finished).chain(erased) {
         if !seen.insert(stream) {
             let text = format!("a batch changes stream {stream} twice");
             return Err(Error::new(ErrorKind::Invalid, text).into());
@@ -115,6 +116,16 @@ fn commit(transaction: &Transaction<'_>, batch: &Batch) -> Result<Commit, Failur
     }
     for it in &batch.finished {
         put_head(transaction, &it.stream, &it.head.after_finish(it.by))?;
+    }
+    for it in &batch.erased {
+        let head = it.head.after_erasure(&it.stream, it.before)?;
+        for table in ["events", "snapshots"] {
+            let delete = format!("DELETE FROM {table} WHERE stream = ?1 AND sequence < ?2");
+            transaction
+                .prepare_cached(&delete)?
+                .execute((it.stream.as_str(), it.before.cast_signed()))?;
+        }
+        put_head(transaction, &it.stream, &head)?;
     }
     for (version, stream) in &batch.births {
         transaction

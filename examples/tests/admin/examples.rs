@@ -147,7 +147,9 @@ fn ends_with(example: &str) -> i32 {
         "run" if words.contains(&"--percent") => 0,
         // Processes are at that version.
         "status" if words.contains(&"--can-remove") => 2,
-        "run" | "resume" | "retry" | "watch" => 2,
+        // A run is in progress there.
+        "rehearse" if words.contains(&"--socket") => 4,
+        "rehearse" | "run" | "resume" | "retry" | "watch" => 2,
         _ => 0,
     }
 }

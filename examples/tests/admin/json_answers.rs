@@ -25,9 +25,11 @@ fn every_command_answers_with_a_document_of_the_schema() {
         ("resume", &["resume", "3"]),
         ("show", &["show", "3", "--limit", "1"]),
         ("runs", &["runs"]),
+        ("rehearse", &["rehearse"]),
         ("verify", &["verify", "2"]),
         ("redo", &["redo", "2", "--yes"]),
         ("undo", &["undo", "2", "--yes"]),
+        ("erase", &["erase", "--before-baseline", "--yes"]),
         ("completions", &["completions", "fish"]),
     ];
     let dry = [

@@ -5,8 +5,8 @@ use clap::{ArgMatches, CommandFactory, Parser, Subcommand};
 
 use crate::args::Global;
 use crate::commands::{
-    completions, graph, history, hold, inspect, migrations, pause, plan, processes, rehearse,
-    resume, retry, run, runs, show, status, throttle, watch,
+    completions, erase, graph, history, hold, inspect, migrations, pause, plan, processes,
+    rehearse, resume, retry, run, runs, show, status, throttle, watch,
 };
 use crate::context::{self, Context};
 use crate::exit_code::{Exit, Failure, Reason};
@@ -48,6 +48,7 @@ pub(crate) enum Command {
     Verify(history::Verify),
     Undo(history::Undo),
     Redo(history::Redo),
+    Erase(erase::Erase),
     Runs(runs::List),
     Show(show::Show),
     Watch(watch::Watch),
@@ -80,6 +81,7 @@ impl Command {
             Self::Verify(verify) => verify.run(context).await,
             Self::Undo(undo) => undo.run(context).await,
             Self::Redo(redo) => redo.run(context).await,
+            Self::Erase(erase) => erase.run(context).await,
             Self::Runs(runs) => runs.run(context).await,
             Self::Show(show) => show.run(context).await,
             Self::Watch(watch) => watch.run(context).await,
@@ -97,7 +99,12 @@ impl Command {
     /// The possible effects of an interrupted command, and how to check them.
     pub(crate) fn interrupted(&self) -> &'static str {
         match self {
-            Self::Run(_) | Self::Resume(_) | Self::Retry(_) | Self::Undo(_) | Self::Redo(_) => {
+            Self::Run(_)
+            | Self::Resume(_)
+            | Self::Retry(_)
+            | Self::Undo(_)
+            | Self::Redo(_)
+            | Self::Erase(_) => {
                 "the command stopped before its run began or after the run ended; `runs` shows which"
             }
             Self::Rehearse(_) => {

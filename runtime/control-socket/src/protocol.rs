@@ -119,6 +119,8 @@ pub enum Request {
     Undo(HistoryRequest),
     /// Computes the states of the processes of a run again.
     Redo(HistoryRequest),
+    /// Removes the events of processes before their baselines.
+    Erase(HistoryRequest),
     /// Executes a run on a copy of the store, verifies it there, and removes the copy.
     Rehearse(RehearsalRequest),
     /// The plan of a run, and what the run would do.

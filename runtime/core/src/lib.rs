@@ -70,10 +70,10 @@ pub use selection::Selection;
 pub use skipped_by::SkippedBy;
 pub use store_api::{
     Appended, Batch, ChunkEvent, ChunkProblem, Commit, DueFilter, DueOf, DuePage, DueProcess,
-    DueRequest, EventStore, Expected, ExpectedSequence, Finished, Head, Hold, Move, Partitioning,
-    Passed, Presence, ProcessRegistry, Program, ReadPoint, RegistryKey, Rehearsal, RehearsalNeeds,
-    RowWrite, Snapshot, SnapshotStore, Stale, StoreId, StreamRange, TransactionalStore, Verdict,
-    WriteActivity,
+    DueRequest, Erasure, EventStore, Expected, ExpectedSequence, Finished, Head, Hold, Move,
+    Partitioning, Passed, Presence, ProcessRegistry, Program, ReadPoint, RegistryKey, Rehearsal,
+    RehearsalNeeds, RowWrite, Snapshot, SnapshotStore, Stale, StoreId, StreamRange,
+    TransactionalStore, Verdict, WriteActivity,
 };
 pub use time::Timestamp;
 pub use totals::{Decimal, Totals};

@@ -123,15 +123,30 @@ where
     /// Those of [`open`](Process::open). The process then keeps its loaded
     /// state.
     pub async fn reload(&mut self) -> Result<(), Error> {
+        let mut before = None;
+        loop {
+            let head = self.events.head(self.identity.stream_id()).await?;
+            let Some(head) = head else {
+                self.state = W::State::default();
+                self.sequence = 0;
+                return Ok(());
+            };
+            match self.load_at(&head).await {
+                // The events that were read may have been erased after a migration since.
+                Err(error) if error.is_of_record() && before != Some(head.revision) => {
+                    before = Some(head.revision);
+                }
+                loaded => return loaded,
+            }
+        }
+    }
+
+    /// Loads the process from the events that a replay reads, according to its head.
+    async fn load_at(&mut self, head: &Head) -> Result<(), Error> {
         let stream = self.identity.stream_id();
-        let Some(head) = self.events.head(stream).await? else {
-            self.state = W::State::default();
-            self.sequence = 0;
-            return Ok(());
-        };
         let code = WorkflowId::of::<W>();
         head::check_version(stream, &code, &head.workflow_id)?;
-        let (mut fold, mut sequence) = self.start(stream, &head).await?;
+        let (mut fold, mut sequence) = self.start(stream, head).await?;
         loop {
             let page = self.events.read_all(stream, sequence, PAGE).await?;
             for event in &page {

@@ -222,6 +222,16 @@ impl Selection {
         self.is_bounded() || self.share.is_some()
     }
 
+    /// Whether the selection leaves processes of its workflows out for any reason: by their
+    /// ids, by their states, or because it has a limit.
+    #[doc(hidden)]
+    pub fn leaves_out(&self) -> bool {
+        self.is_partial()
+            || self.limit().is_some()
+            || self.in_flight
+            || self.reads_more_than_heads()
+    }
+
     /// The longest known common prefix of all selected streams.
     #[doc(hidden)]
     pub fn list_prefix(&self) -> Option<String> {

@@ -34,6 +34,10 @@ pub struct Progress {
     /// Whether this is a dry run. A dry run leaves no record and cannot be resumed.
     #[serde(default)]
     pub dry_run: bool,
+    /// Whether it is the run of a rehearsal, on a copy of the store. Such a run counts as a dry
+    /// run, since it leaves no record in the store.
+    #[serde(default)]
+    pub rehearsal: bool,
     /// The state of the run. A run is paused when no chunk is in progress and
     /// everything done is counted.
     pub state: RunState,
@@ -77,6 +81,7 @@ impl Default for Progress {
         Self {
             run: None,
             dry_run: false,
+            rehearsal: false,
             state: RunState::Planned,
             counts: RunCounts::default(),
             expected: None,

@@ -119,6 +119,10 @@ pub enum RunRequest {
         of: RunId,
         dry: bool,
     },
+    /// Remove the events before the baselines of processes.
+    Erase {
+        dry: bool,
+    },
     /// A run on a copy of the store, which may be kept.
     Rehearse {
         keep: bool,
@@ -131,7 +135,7 @@ impl RunRequest {
     pub fn is_dry(&self) -> bool {
         match self {
             Self::DryRun | Self::Verify(_) | Self::Rehearse { .. } => true,
-            Self::Undo { dry, .. } | Self::Redo { dry, .. } => *dry,
+            Self::Undo { dry, .. } | Self::Redo { dry, .. } | Self::Erase { dry } => *dry,
             Self::Run | Self::Resume(_) | Self::Retry(..) => false,
         }
     }
@@ -142,6 +146,7 @@ impl RunRequest {
             Self::Verify(of) => Some(RunKind::Verify { of: *of }),
             Self::Undo { of, .. } => Some(RunKind::Undo { of: *of }),
             Self::Redo { of, .. } => Some(RunKind::Redo { of: *of }),
+            Self::Erase { .. } => Some(RunKind::Erase),
             Self::Run
             | Self::DryRun
             | Self::Resume(_)

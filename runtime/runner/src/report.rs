@@ -107,6 +107,9 @@ pub struct MigrationReport {
     /// Undone processes whose state was converted back by undo functions.
     #[serde(default)]
     pub by_function: usize,
+    /// Of an erasure: the events that were removed.
+    #[serde(default)]
+    pub erased: usize,
     /// The totals of the processes migrated, where their versions define
     /// [`Workflow::totals`](state_migration_core::Workflow::totals).
     #[serde(default)]
@@ -198,6 +201,7 @@ impl MigrationReport {
         self.lazy += other.lazy;
         self.verified += other.verified;
         self.by_function += other.by_function;
+        self.erased += other.erased;
         self.too_many_failures |= other.too_many_failures;
         self.rehearsed = same(self.rehearsed.take(), other.rehearsed);
         self.totals.add(&other.totals);
@@ -243,6 +247,7 @@ impl MigrationReport {
         self.lazy += number(counts.lazy);
         self.verified += number(counts.verified);
         self.by_function += number(counts.by_function);
+        self.erased += number(counts.erased);
         self.skip_all(&counts.skipped_by);
     }
 

@@ -142,6 +142,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
         "wrong" => run(&store, wrong(), Start::Run).await?,
         "undo" => run(&store, OrderV1ToV2Migration, Start::Undo).await?,
         "redo" => run(&store, OrderV1ToV2Migration, Start::Redo).await?,
+        "erase" => run(&store, OrderV1ToV2Migration, Start::Erase).await?,
+        "rehearse" => run(&store, OrderV1ToV2Migration, Start::Rehearse).await?,
         "lazy" => open_each(&store, orders.parse()?).await?,
         other => return Err(format!("{other} is no scenario").into()),
     }
@@ -156,6 +158,8 @@ enum Start {
     Run,
     Undo,
     Redo,
+    Erase,
+    Rehearse,
 }
 
 impl Start {
@@ -164,6 +168,9 @@ impl Start {
             Self::Run => *kind == RunKind::Migrate,
             Self::Undo => matches!(kind, RunKind::Undo { .. }),
             Self::Redo => matches!(kind, RunKind::Redo { .. }),
+            Self::Erase => *kind == RunKind::Erase,
+            // It leaves no run.
+            Self::Rehearse => false,
         }
     }
 }
@@ -193,6 +200,8 @@ async fn run<M: Migrations>(
         (Some(unfinished), _) => runner.resume(unfinished.id).await,
         (None, Start::Run) => runner.run().await,
         (None, Start::Undo) => runner.undo(first.ok_or("no run to undo")?).await,
+        (None, Start::Erase) => runner.erase().await,
+        (None, Start::Rehearse) => runner.rehearse().await,
         (None, Start::Redo) => runner.redo(first.ok_or("no run to redo")?).await,
     };
     match report.is_ok() {

@@ -313,12 +313,15 @@ async fn a_wrong_conversion_is_found_redone_and_undone(store: impl Store) {
     assert!(opened.is_err(), "its route begins with the same code");
     // A part of them is taken again, and the rest stays undone.
     let one = Selection::all().streams([identity::<OrderV1>(7).stream_id().clone()]);
-    let part = runner(&store, right()).again(true).select(one).run().await;
-    is_done(&part, 1);
-    let rest = runner(&store, right()).run().await;
-    assert_eq!(rest.errors[0].class, FailureClass::Undone, "{rest}");
+    let some = Selection::all().in_flight().first(2);
+    for (part, taken) in [(one, 1), (some, 2)] {
+        let part = runner(&store, right()).again(true).select(part).run().await;
+        is_done(&part, taken);
+        let rest = runner(&store, right()).run().await;
+        assert_eq!(rest.errors[0].class, FailureClass::Undone, "{rest}");
+    }
     let again = runner(&store, right()).again(true);
-    is_done(&again.run().await, ORDERS as usize - 1);
+    is_done(&again.run().await, ORDERS as usize - 3);
     place(&store, &store, ORDERS).await.unwrap();
     is_done(&runner(&store, right()).run().await, 1);
     for n in 0..ORDERS {
@@ -399,6 +402,23 @@ async fn only_the_processes_of_a_partial_undo_stay(store: impl Store) {
     is_done(&again().again(true).run().await, 1);
     let none = again().run().await;
     assert_eq!((none.migrated, none.skipped_by.undone), (0, 0), "{none}");
+}
+
+// To see it fail: let `RunLog::end` open the routes of an undo only when the undo is done.
+async fn an_undo_that_was_cancelled_before_its_first_process_closes_nothing(store: impl Store) {
+    fill(&store).await;
+    let run = is_done(&runner(&store, right()).run().await, ORDERS as usize);
+    let stopped = runner(&store, right());
+    stopped.control().cancel();
+    let undo = stopped.undo(run).await;
+    assert_eq!((undo.state, undo.migrated), (Some(RunState::Cancelled), 0));
+    place(&store, &store, ORDERS).await.unwrap();
+    is_done(&runner(&store, right()).run().await, 1);
+    // Once it is resumed, it closes them.
+    let resumed = runner(&store, right()).resume(undo.run.unwrap()).await;
+    is_done(&resumed, ORDERS as usize);
+    let refused = runner(&store, right()).run().await;
+    assert_eq!(refused.errors[0].class, FailureClass::Undone, "{refused}");
 }
 
 // To see it fail: let `newer_versions` return all versions that the store lists.
@@ -707,6 +727,7 @@ in_memory_and_on_disk! {
     a_corrected_release_takes_a_run_back_and_migrates,
     only_the_processes_of_a_partial_undo_stay,
     a_release_that_was_undone_lets_the_one_before_in,
+    an_undo_that_was_cancelled_before_its_first_process_closes_nothing,
     a_redo_is_redone,
     an_undone_run_is_not_resumed,
     later_events_are_kept,

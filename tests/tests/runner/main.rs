@@ -9,6 +9,7 @@ mod checks;
 mod control;
 mod dense_and_sparse_chunks;
 mod dry_run;
+mod erasure;
 mod failure_classes;
 mod finished;
 mod forecast;

@@ -191,7 +191,7 @@ async fn the_writer_or_a_reader_of_a_closed_store_rehearses() {
     assert_eq!(left(&folder), (vec![], vec![]));
     reader.close().await.unwrap();
 
-    // A writer goes on meanwhile.
+    // A writer continues meanwhile.
     let appends = async {
         let mut order =
             Process::<OrderV1>::open(identity::<OrderV1>(1), store.clone(), store.clone())

@@ -216,7 +216,7 @@ async fn find(context: &Context, run: &WhichRun) -> Result<RunRecord, Failure> {
     Ok(record)
 }
 
-fn options(
+pub(crate) fn options(
     planned: &PlanArgs,
     audit: Option<&AuditArgs>,
     execution: &ExecutionArgs,

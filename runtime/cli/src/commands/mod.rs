@@ -1,6 +1,7 @@
 //! The commands, one file each.
 
 pub(crate) mod completions;
+pub(crate) mod erase;
 pub(crate) mod graph;
 pub(crate) mod history;
 pub(crate) mod hold;

@@ -22,7 +22,7 @@ use crate::take_over::TakeOver;
 /// the store open, use --socket: that program makes the copy.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  rehearse --store ./loans\n  rehearse --store ./loans --sample 500\n  rehearse --store ./loans --keep\n  rehearse --socket ./loans.sock --json"
+    after_help = "Examples:\n  rehearse --store ./loans\n  rehearse --store ./loans --sample 500\n  rehearse --store ./loans --keep\n  rehearse --socket ./control --json"
 )]
 pub(crate) struct Rehearse {
     /// Rehearse the first N processes only

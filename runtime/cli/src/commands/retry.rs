@@ -64,6 +64,14 @@ impl Retry {
         self.has_failed(context, &runs, record.id, record.number)
             .await?;
         runs.close().await?;
+        if record.kind == RunKind::Erase {
+            let failure = Failure::refused(
+                Reason::RunRefused,
+                "an erasure is not retried; erase again, which takes the processes that are left",
+            );
+            let next = context.command_line("erase --before-baseline --dry-run");
+            return Err(failure.next(next));
+        }
         if let RunKind::Undo { of } | RunKind::Redo { of } = record.kind {
             let (number, kind) = (record.number, record.kind.name());
             let failure = Failure::environment(

@@ -259,9 +259,9 @@ pub(crate) async fn drive<S: Opened>(
     if store.is_fenced() {
         return Err(fenced(context, &control));
     }
-    let is_idle = report.migrated == 0 && report.error_count == 0;
+    let is_idle = report.migrated + report.verified + report.error_count == 0;
     let unknown_names = match goal {
-        Goal::Run | Goal::DryRun(_) if is_idle => {
+        _ if is_idle => {
             let unknown_names = signals
                 .or(runner.unknown_names(&runner.run_options().selection))
                 .await;
@@ -319,6 +319,8 @@ async fn until_interrupted<S: Opened>(
                 (RunKind::Undo { of }, false) => runner.undo(*of).await,
                 (RunKind::Redo { of }, true) => runner.dry_redo(*of).await,
                 (RunKind::Redo { of }, false) => runner.redo(*of).await,
+                (RunKind::Erase, true) => runner.dry_erase().await,
+                (RunKind::Erase, false) => runner.erase().await,
                 (kind, _) => runner.verify(kind.of()).await,
             },
         }

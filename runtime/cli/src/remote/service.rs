@@ -30,8 +30,10 @@ pub(crate) struct Service {
     run: Option<String>,
     /// Its number in the store, if the store records runs.
     number: Option<u64>,
-    /// Whether this describes a dry run.
+    /// Whether this describes a dry run, or a rehearsal.
     dry_run: bool,
+    /// Whether it is a rehearsal.
+    rehearsal: bool,
     /// `None` before the first run.
     state: Option<RunState>,
     /// Whether the run was interrupted when an earlier process of the service ended.
@@ -87,6 +89,7 @@ impl Service {
         Self {
             in_progress: status.in_progress,
             dry_run: progress.dry_run,
+            rehearsal: progress.rehearsal,
             state: (progress.run.is_some() || status.in_progress).then_some(progress.state),
             interrupted: has_lost_its_store(status),
             pausing: status.pausing,
@@ -143,6 +146,7 @@ impl Service {
                 run: Some(last.run.clone()),
                 number: Some(last.number),
                 dry_run: false,
+                rehearsal: false,
                 state: Some(last.state),
                 interrupted: last.interrupted,
                 migrated: last.migrated,
@@ -248,6 +252,8 @@ impl Answer for Service {
             (run, _) => run.clone(),
         };
         match (&run, self.in_progress) {
+            (None, true) if self.rehearsal => line("run", "a rehearsal, in progress on a copy")?,
+            (None, false) if self.rehearsal => line("last run", "a rehearsal, on a copy")?,
             (None, true) if self.dry_run => line("run", "a dry run, in progress; writes nothing")?,
             (None, false) if self.dry_run => line("last run", "a dry run, which wrote nothing")?,
             (Some(run), true) => line("run", &format!("{run}, in progress"))?,

@@ -56,6 +56,8 @@ pub(crate) struct RunSummary {
     verified: u64,
     /// Of a rehearsal: the copy of the store.
     rehearsed: Option<Rehearsed>,
+    /// Of an erasure: the events that were removed.
+    erased: u64,
     /// Undone by undo functions.
     by_function: u64,
     totals: Vec<Total>,
@@ -211,6 +213,10 @@ impl RunSummary {
             (Exit::DoneWithErrors, _) if failed == 0 => {
                 vec![format!("show {name}"), format!("undo {name} --dry-run")]
             }
+            // What an undo, a redo or an erasure has left is for another one.
+            (Exit::DoneWithErrors, _) if matches!(known.kind, "undo" | "redo" | "erase") => {
+                vec![format!("show {name}")]
+            }
             (Exit::DoneWithErrors, _) => {
                 let classes = known.failed_by_class.iter().map(|failed| failed.class);
                 let retry = retry(&name, classes, true);
@@ -241,6 +247,7 @@ impl RunSummary {
             verified: report.verified as u64,
             rehearsed: report.rehearsed.clone(),
             by_function: report.by_function as u64,
+            erased: report.erased as u64,
             totals: Total::all(&report.totals),
             differences: differences(&report),
             migrated_by_execution: (report.migrated as u64).saturating_sub(before.migrated),
@@ -300,6 +307,9 @@ impl RunSummary {
     /// The outcome as text.
     fn outcome(&self) -> String {
         let (style, text) = match (self.state, self.dry_run) {
+            _ if self.too_many_failures && self.dry_run => {
+                (BAD, "cancelled, because too many processes failed")
+            }
             _ if self.too_many_failures => (
                 BAD,
                 "cancelled, because too many processes failed; what was committed is kept, and the run can be resumed",
@@ -533,6 +543,9 @@ impl Answer for RunSummary {
             ),
         };
         line(what, &migrated)?;
+        if self.kind == "erase" {
+            line("events", &count(self.erased))?;
+        }
         if let Some(rehearsed) = &self.rehearsed {
             line("verified", &count(self.verified))?;
             if let Some(kept) = &rehearsed.kept {
@@ -604,6 +617,7 @@ pub(crate) fn done_by(kind: &str) -> &'static str {
         "verify" => "verified",
         "undo" => "undone",
         "redo" => "redone",
+        "erase" => "erased",
         _ => "migrated",
     }
 }

@@ -7,6 +7,7 @@ mod births;
 mod commit;
 mod concurrency;
 mod concurrent_writers;
+mod erasure;
 mod holds;
 mod instant;
 mod limits;
@@ -46,6 +47,10 @@ where
     committing(events).await?;
     operators(events).await?;
     entries(events, store, store).await?;
+    of(
+        "events are removed together with the change of the head that says so",
+        erasure::kept(events, store).await,
+    )?;
     meeting(events).await
 }
 

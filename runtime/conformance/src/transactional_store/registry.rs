@@ -22,7 +22,7 @@ fn identity(tenant: &TenantId, id: &str, version: &WorkflowId) -> Result<Process
     ))
 }
 
-fn snapshot(stream: &StreamId, sequence: u64, version: &WorkflowId) -> Snapshot {
+pub(crate) fn snapshot(stream: &StreamId, sequence: u64, version: &WorkflowId) -> Snapshot {
     Snapshot {
         stream_id: stream.clone(),
         sequence,

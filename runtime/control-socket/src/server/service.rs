@@ -254,6 +254,7 @@ fn in_progress(control: &RunControl) -> Problem {
     let run = progress.run.filter(|_| !progress.dry_run);
     let which = match run {
         Some(run) => format!("run {run}"),
+        None if progress.rehearsal => "a rehearsal".to_owned(),
         None if progress.dry_run => "a dry run".to_owned(),
         None => "a run".to_owned(),
     };

@@ -177,6 +177,7 @@ impl Session {
             | Request::Resume { .. }
             | Request::Retry { .. }
             | Request::Rehearse(_)
+            | Request::Erase(_)
             | Request::Verify(_)
             | Request::Undo(_)
             | Request::Redo(_) => {
@@ -347,6 +348,12 @@ impl Session {
                 let keep = rehearsal.keep;
                 (options, RunRequest::Rehearse { keep }, run.per_second)
             }
+            Request::Erase(history) => {
+                let options = service.run_options(&history.options);
+                let dry = history.options.dry_run;
+                let per_second = history.options.per_second;
+                (options, RunRequest::Erase { dry }, per_second)
+            }
             Request::Verify(history) => {
                 let options = service.run_options(&history.options);
                 let request = RunRequest::Verify(history.run);
@@ -481,9 +488,10 @@ fn allows_newer(request: &Request) -> bool {
         Request::Run(options)
         | Request::Retry { options, .. }
         | Request::Rehearse(protocol::RehearsalRequest { options, .. }) => options.allow_newer,
-        Request::Verify(history) | Request::Undo(history) | Request::Redo(history) => {
-            history.options.allow_newer
-        }
+        Request::Verify(history)
+        | Request::Undo(history)
+        | Request::Redo(history)
+        | Request::Erase(history) => history.options.allow_newer,
         Request::Resume { allow_newer, .. } => *allow_newer,
         _ => false,
     }

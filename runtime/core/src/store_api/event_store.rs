@@ -41,7 +41,8 @@ pub struct Appended {
 /// Rules that every implementation follows, and that the
 /// `conformance` suite checks:
 ///
-/// - Sequence numbers start at 1 and have no gaps.
+/// - Sequence numbers start at 1 and have no gaps. The first events of a stream may have been
+///   [erased](crate::Erasure): a read then starts at the first one that is left.
 /// - An append is atomic, and happens only if the stream ends at `expected`;
 ///   otherwise it fails with [`ErrorKind::Conflict`].
 /// - All events of a stream have the same version up to a `$migrated` event,

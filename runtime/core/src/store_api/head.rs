@@ -153,6 +153,27 @@ impl Head {
         }
     }
 
+    /// The head after the events before this one were removed: see
+    /// [`Erasure`](crate::Erasure).
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`]: a replay needs the events, or they are removed already.
+    pub fn after_erasure(&self, stream: &StreamId, before: u64) -> Result<Self, Error> {
+        let baseline = self.baseline.unwrap_or(0);
+        if before <= self.first_kept || before > baseline {
+            return Err(Error::invalid(format!(
+                "the events of stream {stream} before event {before} cannot be removed: it keeps those from {} on, and a replay starts at {}",
+                self.first_kept,
+                self.replay_after() + 1
+            )));
+        }
+        Ok(Self {
+            revision: self.revision + 1,
+            first_kept: before,
+            ..self.clone()
+        })
+    }
+
     /// The head after a hold or a release.
     #[must_use]
     pub fn after_hold(&self, held: bool) -> Self {

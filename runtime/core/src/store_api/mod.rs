@@ -22,8 +22,8 @@ pub use rehearsal::{Rehearsal, RehearsalNeeds};
 pub use snapshot_store::{Snapshot, SnapshotStore};
 pub use transactional::{
     Batch, ChunkEvent, ChunkProblem, Commit, DueFilter, DueOf, DuePage, DueProcess, DueRequest,
-    Expected, Finished, Hold, Move, Partitioning, Passed, Presence, ReadPoint, RowWrite, Stale,
-    StreamRange, TransactionalStore, Verdict,
+    Erasure, Expected, Finished, Hold, Move, Partitioning, Passed, Presence, ReadPoint, RowWrite,
+    Stale, StreamRange, TransactionalStore, Verdict,
 };
 pub use write_activity::WriteActivity;
 

@@ -319,6 +319,18 @@ pub struct Finished {
     pub by: Fingerprint,
 }
 
+/// The removal of a process's first events, all of them below its baseline.
+#[derive(Debug, Clone)]
+pub struct Erasure {
+    /// Its stream.
+    pub stream: StreamId,
+    /// The head as it was read, as in a [`Move`].
+    pub head: Head,
+    /// The events with smaller sequence numbers are removed, and a snapshot that was taken
+    /// before this event. At most the sequence number of the baseline.
+    pub before: u64,
+}
+
 /// The required value of a row when a batch is committed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Expected {
@@ -377,6 +389,9 @@ pub struct Batch {
     pub moves: Vec<Move>,
     /// Processes to mark as finished, none of which is also migrated.
     pub finished: Vec<Finished>,
+    /// Processes of which events are removed, none of which is also migrated or marked as
+    /// finished.
+    pub erased: Vec<Erasure>,
     /// Writes to bookkeeping rows of runs.
     pub rows: Vec<RowWrite>,
     /// Births to remove because they were handled.
@@ -397,6 +412,7 @@ impl Batch {
     pub fn is_empty(&self) -> bool {
         self.moves.is_empty()
             && self.finished.is_empty()
+            && self.erased.is_empty()
             && self.rows.is_empty()
             && self.births.is_empty()
             && self.present.is_empty()
@@ -471,6 +487,10 @@ pub trait TransactionalStore: EventStore {
     /// batch is durable: [`EventStore::flush`] makes it durable, for many
     /// commits at once. Commits become durable in the order in which they were
     /// made.
+    ///
+    /// An erasure removes events and raises the first sequence number that the head keeps, in
+    /// the same transaction: a reader finds all of the events, or a head that says that they
+    /// are gone.
     ///
     /// A move appends its event at the end of the stream and sets the head to
     /// the version of the event; no other row of the process changes. The

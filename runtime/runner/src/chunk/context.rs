@@ -116,7 +116,7 @@ impl ChunkContext {
             (source.clone(), first.source_schema_version)
         });
         let routes = Arc::new(routes.clone());
-        let history = HistoryRun::of(&run.kind, id, &run.migrations).map(Arc::new);
+        let history = HistoryRun::of(run, id).map(Arc::new);
         let unlisted = scan::Unlisted::default();
         let filter = Filter {
             versions: Some(routes.keys().cloned().collect()),
@@ -132,9 +132,9 @@ impl ChunkContext {
         let committer = Committer::new(run, store.clone());
         Self {
             store,
-            snapshots: match history {
-                Some(_) => scan::Snapshots {
-                    whole_history: true,
+            snapshots: match &history {
+                Some(history) => scan::Snapshots {
+                    whole_history: !history.erases(),
                     ..scan::Snapshots::default()
                 },
                 None => scan::Snapshots {

@@ -143,7 +143,17 @@ impl LargeFold {
                     FoldProgress::begin(&context.code, &planned.route, stream, at).await?
                 }
             };
-            let here = read_on(context, stream, here, head.sequence).await?;
+            let here = match read_on(context, stream, here, head.sequence).await {
+                Ok(here) => here,
+                Err(error) => {
+                    // After a migration elsewhere, the events may have been erased.
+                    let now = context.store.head(stream).await.map_err(to_error)?;
+                    match now.is_some_and(|now| now.baseline != head.baseline) {
+                        true => continue,
+                        false => return Err(error),
+                    }
+                }
+            };
             let filter = Arc::new(scan::FoundBefore(context.filter.clone()));
             let tail = scan::tail(&context.store, stream, filter, here.at);
             let tail = tail.await.map_err(to_error)?.processes.pop();
@@ -253,7 +263,10 @@ async fn replay_once(
             for event in scan::follow(stream, &page, at, through)? {
                 let mut next = match replay.take() {
                     Some(replay) => replay,
-                    None => Replay::begin(&run, stream, event.workflow_id.clone(), true)?,
+                    None => {
+                        let (first, is_whole) = (event.workflow_id.clone(), event.sequence == 1);
+                        Replay::begin(&run, stream, first, true, is_whole)?
+                    }
                 };
                 next.apply(&run, HistoryEvent::of(event)?)?;
                 replay = Some(next);

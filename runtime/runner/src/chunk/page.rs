@@ -103,6 +103,8 @@ enum Converted {
     UpToDate(Head),
     /// The migrations of the process were verified.
     Verified,
+    /// Events of the process are to be removed.
+    Erased(history::Erased),
     /// The process has no route in this run and needs none.
     Skipped(SkippedBy),
     Failed(MigrationError),
@@ -447,6 +449,7 @@ impl ChunkContext {
                         skips.by_workflow.of(at.name()).migrated += 1;
                     }
                 }
+                Some(Converted::Erased(erased)) => outcome.erased.push(erased.clone()),
                 Some(Converted::Skipped(skipped)) => {
                     if skipped.held + skipped.undone + skipped.not_selected > 0 {
                         stays(&mut outcome);
@@ -461,6 +464,17 @@ impl ChunkContext {
                     });
                 }
             }
+        }
+        // What is left of a process is removed by the next page, which begins with it.
+        if let Some(Converted::Erased(erased)) = slots.last().and_then(|slot| slot.result.as_ref())
+            && !erased.is_complete
+        {
+            let before = slots
+                .len()
+                .checked_sub(2)
+                .and_then(|before| slots.get(before));
+            outcome.up_to = before.map(|slot| slot.stream.clone());
+            outcome.at_end = false;
         }
         // A sweep reads processes again that the run has already counted.
         if !self.committer.sweeps {
@@ -586,6 +600,9 @@ fn large_result(
 /// no more work.
 const IN_CODE: Duration = Duration::from_secs(1);
 
+/// What the removal of an event counts for in the size of a page, in bytes.
+const ERASED_EVENT: usize = 128;
+
 /// Results of user code on several processes.
 #[derive(Default)]
 struct Results {
@@ -630,11 +647,22 @@ fn convert_all(
         if watchdog.is_abandoned() {
             return None;
         }
-        if let Converted::Migrated(converted) = &result {
-            bytes += converted.state.len();
-        }
+        let is_cut = match &result {
+            Converted::Migrated(converted) => {
+                bytes += converted.state.len();
+                false
+            }
+            Converted::Erased(erased) => {
+                bytes += ERASED_EVENT * usize::try_from(erased.events()).unwrap_or(usize::MAX);
+                !erased.is_complete
+            }
+            _ => false,
+        };
         results.bytes = bytes;
         results.results.push((at, result));
+        if is_cut {
+            return Some(StopReason::Cut);
+        }
     }
     None
 }
@@ -649,7 +677,11 @@ fn convert_one(
 ) -> Result<Converted, BadSnapshot> {
     let (stream, version) = (&scanned.stream, &scanned.head.workflow_id);
     if let Some(history) = &context.history {
-        return Ok(replay(context, history, scanned, watchdog));
+        return Ok(match (history.erases(), history.skips(&scanned.head)) {
+            (true, None) => Converted::Erased(history.erasure(stream, &scanned.head)),
+            (true, Some(skipped)) => Converted::Skipped(skipped),
+            (false, _) => replay(context, history, scanned, watchdog),
+        });
     }
     if let Some(kept) = context.filter.keeps(&scanned.head) {
         return Ok(Converted::Skipped(kept));

@@ -27,13 +27,13 @@ use crate::user_code::threads::EndOfRun;
 const AT_ONCE: Duration = Duration::from_secs(1);
 
 impl ChunkContext {
-    /// All suspects. A dry run tries none of them, and a run with a limit tries each one
+    /// All suspects. A dry run or a rehearsal tries none of them, and a run with a limit tries each one
     /// when it reaches it, since which processes it is for is known only then.
     pub(crate) async fn suspects(
         &mut self,
         run: &RunContext,
     ) -> Result<Vec<(StreamId, SuspectRow)>, Error> {
-        if self.committer.bookkeeping.run_log().is_none() {
+        if self.committer.bookkeeping.run_log().is_none() || run.rehearses {
             self.decided = Decided::for_reading(&self.store, &run.migrations).await?;
             return Ok(Vec::new());
         }

@@ -87,8 +87,9 @@ struct Execution<'a> {
 
 /// The report of a run that found no due process and therefore left no record.
 pub(crate) fn idle(run: &RunContext) -> MigrationReport {
-    let mut progress =
-        Meter::new(run.id, run.rehearses, RunCounts::default()).state(RunState::Done);
+    let mut progress = Meter::new(run.id, false, RunCounts::default())
+        .rehearsing(run.rehearses)
+        .state(RunState::Done);
     progress.run = None;
     run.control.publish(progress);
     MigrationReport {
@@ -121,7 +122,7 @@ pub(crate) async fn run(
         context,
         separate_registry,
         report,
-        meter: Meter::new(run.id, run.dry || run.rehearses, RunCounts::default()),
+        meter: Meter::new(run.id, run.dry, RunCounts::default()).rehearsing(run.rehearses),
         on_open: RunCounts::default(),
         failed: 0,
         is_damaged: false,
@@ -189,6 +190,8 @@ impl Execution<'_> {
     /// Names the processes in user code from now on. Warns of a run without a file.
     fn name_processes(&mut self, run_log: Option<&RunLog>) -> Result<(), Error> {
         let store = &self.context.store;
+        // What is recorded on a copy is gone with the copy.
+        let run_log = run_log.filter(|_| !self.run.rehearses);
         let in_user_code = match run_log.map(RunLog::in_user_code) {
             None => suspects::file_of_dry_run(store, &self.run.migrations)?,
             Some(Ok(in_user_code)) => Some(in_user_code),
@@ -290,6 +293,9 @@ impl Execution<'_> {
     /// processes fail without a further attempt.
     async fn try_suspects(&mut self) -> Result<(), Error> {
         let mut suspects = self.context.suspects(self.run).await?;
+        if self.run.rehearses {
+            return Ok(());
+        }
         let Some(run_log) = self.context.committer.bookkeeping.run_log().cloned() else {
             return Ok(());
         };
@@ -559,7 +565,7 @@ impl Execution<'_> {
         }
         let failed = usize::try_from(counts.failed).unwrap_or(usize::MAX);
         self.report.error_count = self.report.error_count.max(failed);
-        self.meter = Meter::new(run, self.run.rehearses, counts);
+        self.meter = Meter::new(run, false, counts).rehearsing(self.run.rehearses);
         self.meter.count(&by_workflow);
         Ok(())
     }

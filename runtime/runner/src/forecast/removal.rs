@@ -130,7 +130,7 @@ impl Removal {
             self.counts.add(&head, false);
         }
         let is_of = match process.problem {
-            None => self.is_of_history(&process.events),
+            None => self.is_of_history(&head, &process.events),
             Some(_) => self.is_of_large(store, &process.stream, &head).await?,
         };
         self.history += u64::from(is_of);
@@ -138,12 +138,12 @@ impl Removal {
     }
 
     /// Whether one of these events is a migration from or to the version.
-    fn is_of_history(&self, events: &[ChunkEvent]) -> bool {
+    fn is_of_history(&self, head: &Head, events: &[ChunkEvent]) -> bool {
         let mut migrated = events.iter().filter(|event| event.event_type == MIGRATED);
         migrated.any(|event| {
             let parsed = baseline::parse(event.schema_version, &event.payload);
             // A baseline that cannot be read may be one of them.
-            parsed.map_or(true, |baseline| self.is_of(&baseline))
+            parsed.map_or(true, |baseline| self.is_of(event.sequence, head, &baseline))
         })
     }
 
@@ -165,8 +165,10 @@ impl Removal {
             };
             at = last;
             let mut migrated = page.iter().filter(|event| event.event_type == MIGRATED);
-            let is_of = migrated
-                .any(|event| Baseline::from_event(event).map_or(true, |it| self.is_of(&it)));
+            let is_of = migrated.any(|event| {
+                let baseline = Baseline::from_event(event);
+                baseline.map_or(true, |it| self.is_of(event.sequence, head, &it))
+            });
             if is_of {
                 return Ok(true);
             }
@@ -174,8 +176,13 @@ impl Removal {
         Ok(false)
     }
 
-    fn is_of(&self, baseline: &Baseline) -> bool {
+    /// Whether a migration needs the code of the version. What is before the first event
+    /// that is left needs none.
+    fn is_of(&self, sequence: u64, head: &Head, baseline: &Baseline) -> bool {
         let version = self.version.version();
+        if sequence == head.first_kept {
+            return baseline.to == version;
+        }
         baseline.from == version
             || baseline.to == version
             || baseline.route.iter().any(|hop| hop.to == version)

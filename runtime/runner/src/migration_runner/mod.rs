@@ -382,6 +382,13 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
                 }
                 run.kind.clone()
             }
+            RunRequest::Erase { dry } => {
+                self.check_history(run, None).await?;
+                if dry {
+                    return Ok(None);
+                }
+                run.kind.clone()
+            }
             RunRequest::Resume(id) => {
                 return self.resumed(&run_options, run, store, id).await.map(Some);
             }
@@ -395,6 +402,11 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
                 let Some(earlier) = earlier else {
                     return Err(not_in_the_store(of));
                 };
+                if earlier.kind == RunKind::Erase {
+                    return Err(Error::invalid(format!(
+                        "run {of} is of kind erase, whose failures are not retried; erase again, which takes the processes that are left"
+                    )));
+                }
                 if let RunKind::Undo { of: run } | RunKind::Redo { of: run } = earlier.kind {
                     let kind = earlier.kind.name();
                     return Err(Error::invalid(format!(
@@ -420,6 +432,7 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
             plan: run_options.plan(&run.migrations),
             throttle: self.control.throttled(),
             again: run_options.again,
+            rehearses: run.rehearses,
         };
         let run_log = RunLog::begin(store.clone(), start, run_options.take_over).await?;
         Ok(Some(Arc::new(run_log)))

@@ -105,6 +105,7 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
         match self.one_store() {
             Some(store) => {
                 let own = RunRecord::new(NewRun {
+                    rehearses: false,
                     id: run.id,
                     kind: RunKind::Lazy,
                     actor: self.run_options.actor.clone(),

@@ -9,6 +9,7 @@ use state_migration_core::{
     Error, EventStore, MigrationRegistry, RehearsalNeeds, Selection, SnapshotStore, Subject,
 };
 
+use crate::control::Progress;
 use crate::migration_runner::MigrationRunner;
 use crate::options::{RunOptions, RunRequest};
 use crate::report::{MigrationReport, Rehearsed};
@@ -32,7 +33,7 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
     /// The copy shares the data of the store, so that it is made at once; the run writes as
     /// much as the real one. The report is that of the run, with the processes
     /// [verified](MigrationReport::verified); a process whose recorded state differs fails
-    /// with [`VerifiesDifferently`](crate::FailureClass::VerifiesDifferently). A separate
+    /// with [`VerifiesDifferently`](state_migration_core::FailureClass::VerifiesDifferently). A separate
     /// process registry is not touched.
     ///
     /// A rehearsal is refused while a run is in progress in the store, if a store cannot be
@@ -110,6 +111,7 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
         };
         let mut report = rehearsal.started(&options, None, RunRequest::Run).await;
         let is_done = report.state.is_some_and(RunState::is_done);
+        let migrated = self.control.progress();
         if let Some(run) = report.run.filter(|_| is_done) {
             let options = RunOptions {
                 selection: Arc::new(Selection::all()),
@@ -117,6 +119,9 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
             };
             let verified = rehearsal.started(&options, None, RunRequest::Verify(Some(run)));
             report.verify(verified.await);
+            // What was migrated is shown, not what was verified.
+            let state = report.state.unwrap_or(migrated.state);
+            self.control.publish(Progress { state, ..migrated });
         }
         // Its record is in the copy alone.
         report.run = None;

@@ -351,6 +351,25 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
         self.start(&self.run_options, None, request).await
     }
 
+    /// Removes, in a new run, the events of the selected processes that lie before their
+    /// baselines: no replay reads them. Snapshots from before the baselines are removed, too.
+    ///
+    /// A process that was never migrated since its first event has none. Held processes are
+    /// skipped. What is removed cannot be brought back: an undo, a redo or a verification of
+    /// the migrations whose events are gone fails for that process with
+    /// [`Erased`](FailureClass::Erased). The files of a store keep the data until they are
+    /// compacted, and so do its checkpoints, copies and backups.
+    pub async fn erase(&self) -> MigrationReport {
+        let request = RunRequest::Erase { dry: false };
+        self.start(&self.run_options, None, request).await
+    }
+
+    /// Determines what [`erase`](Self::erase) would remove. Nothing is written.
+    pub async fn dry_erase(&self) -> MigrationReport {
+        let request = RunRequest::Erase { dry: true };
+        self.start(&self.run_options, None, request).await
+    }
+
     /// Determines what [`redo`](Self::redo) would do. Nothing is written.
     pub async fn dry_redo(&self, run: RunId) -> MigrationReport {
         let request = RunRequest::Redo { of: run, dry: true };

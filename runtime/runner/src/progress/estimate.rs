@@ -117,6 +117,13 @@ impl Meter {
         }
     }
 
+    /// The same for the run of a rehearsal.
+    pub(crate) fn rehearsing(mut self, rehearses: bool) -> Self {
+        self.progress.dry_run |= rehearses;
+        self.progress.rehearsal = rehearses;
+        self
+    }
+
     pub(crate) fn is(&self, state: RunState) -> bool {
         self.progress.state == state
     }

@@ -101,6 +101,8 @@ pub enum RunKind {
         /// The earlier run.
         of: RunId,
     },
+    /// Processes that were migrated: the events before their baselines are removed.
+    Erase,
     /// Processes that were migrated: their states are computed again and compared. Such a
     /// run writes nothing and leaves no record.
     #[serde(skip)]
@@ -120,7 +122,7 @@ impl RunKind {
         match self {
             Self::Retry { of, .. } | Self::Undo { of } | Self::Redo { of } => Some(*of),
             Self::Verify { of } => *of,
-            Self::Migrate | Self::Lazy => None,
+            Self::Migrate | Self::Erase | Self::Lazy => None,
         }
     }
 
@@ -132,6 +134,7 @@ impl RunKind {
             Self::Retry { .. } => "retry",
             Self::Undo { .. } => "undo",
             Self::Redo { .. } => "redo",
+            Self::Erase => "erase",
             Self::Verify { .. } => "verify",
             Self::Lazy => "lazy",
         }
@@ -291,6 +294,8 @@ pub struct RunCounts {
     pub verified: u64,
     /// Undone processes whose state was converted back by undo functions.
     pub by_function: u64,
+    /// Events that were removed.
+    pub erased: u64,
     /// Bytes of events and baselines read for folding.
     pub bytes: u64,
 }
@@ -313,6 +318,7 @@ impl RunCounts {
         self.lazy += other.lazy;
         self.verified += other.verified;
         self.by_function += other.by_function;
+        self.erased += other.erased;
         self.bytes += other.bytes;
     }
 
@@ -330,6 +336,7 @@ impl RunCounts {
             lazy: self.lazy.saturating_sub(other.lazy),
             verified: self.verified.saturating_sub(other.verified),
             by_function: self.by_function.saturating_sub(other.by_function),
+            erased: self.erased.saturating_sub(other.erased),
             bytes: self.bytes.saturating_sub(other.bytes),
         }
     }

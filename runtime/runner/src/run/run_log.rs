@@ -116,6 +116,9 @@ pub(crate) struct NewRun {
     pub(crate) plan: Plan,
     pub(crate) throttle: Option<NonZeroU32>,
     pub(crate) again: bool,
+    /// Whether the store is a copy, on which the run is rehearsed. The record of the processes
+    /// in user code is then that of a dry run.
+    pub(crate) rehearses: bool,
 }
 
 impl RunRecord {
@@ -129,6 +132,7 @@ impl RunRecord {
             plan,
             throttle,
             again,
+            rehearses: _,
         } = start;
         Self {
             id,
@@ -241,8 +245,9 @@ pub(crate) struct RunLog {
 impl RunLog {
     /// Claims the store for a new run.
     pub(crate) async fn begin(store: Store, start: NewRun, take_over: bool) -> Result<Self, Error> {
-        let record = RunRecord::new(start);
-        Self::claim(store, take_over, ClaimingRun::New(Box::new(record))).await
+        let rehearses = start.rehearses;
+        let record = Box::new(RunRecord::new(start));
+        Self::claim(store, take_over, rehearses, ClaimingRun::New(record)).await
     }
 
     /// Claims the store for an earlier run.
@@ -251,10 +256,21 @@ impl RunLog {
         again: ResumedRun,
         take_over: bool,
     ) -> Result<Self, Error> {
-        Self::claim(store, take_over, ClaimingRun::Resumed(Box::new(again))).await
+        Self::claim(
+            store,
+            take_over,
+            false,
+            ClaimingRun::Resumed(Box::new(again)),
+        )
+        .await
     }
 
-    async fn claim(store: Store, take_over: bool, claiming: ClaimingRun) -> Result<Self, Error> {
+    async fn claim(
+        store: Store,
+        take_over: bool,
+        rehearses: bool,
+        claiming: ClaimingRun,
+    ) -> Result<Self, Error> {
         for _ in 0..ATTEMPTS {
             let mut record = match &claiming {
                 ClaimingRun::New(record) => (**record).clone(),
@@ -298,7 +314,10 @@ impl RunLog {
                     .map(|(stream, row)| suspects::write(stream, row));
                 batch.rows = left.collect::<Result<_, _>>()?;
             }
-            let dead_dry_runs = DeadDryRuns::of(&store)?;
+            let dead_dry_runs = match rehearses {
+                true => DeadDryRuns::none(&store),
+                false => DeadDryRuns::of(&store)?,
+            };
             let plan = execution.plan.as_ref().unwrap_or(&record.plan);
             for (stream, row) in dead_dry_runs.suspects(&store, record.id, plan).await? {
                 let row = suspects::write(&stream, &row)?;
@@ -327,15 +346,21 @@ impl RunLog {
             ]);
             // A run that may not begin makes no claim.
             let folder = Folder::of(store.scratch_folder());
-            folder.check_writable(live.0)?;
+            if !rehearses {
+                folder.check_writable(live.0)?;
+            }
             match store.commit(&batch).await {
                 Ok(Commit::Written) => {
                     if let Some(dead) = dead {
                         folder.remove(dead.execution);
                     }
                     dead_dry_runs.forget();
-                    let in_user_code = match folder.create(live.0) {
-                        Err(error) if folder.is_required() => return Err(error),
+                    let in_user_code = match rehearses {
+                        true => Err(Error::invalid("a rehearsal has the file of a dry run")),
+                        false => folder.create(live.0),
+                    };
+                    let in_user_code = match in_user_code {
+                        Err(error) if folder.is_required() && !rehearses => return Err(error),
                         in_user_code => in_user_code,
                     };
                     return Ok(Self {
@@ -775,7 +800,9 @@ impl RunLog {
         let released = row::write(&Claim::default())?;
         let mut lost = false;
         let is_undo = matches!(record.kind, RunKind::Undo { .. });
-        let has_migrated = match state.is_done() && (is_undo || record.again) {
+        // A cancelled undo closes its routes again when it is resumed.
+        let is_over = state.is_done() || (is_undo && state == RunState::Cancelled);
+        let has_migrated = match is_over && (is_undo || record.again) {
             true => Some(history_of(&self.store)?.counts(record.id).await?.migrated > 0),
             false => None,
         };
@@ -784,7 +811,7 @@ impl RunLog {
                 // An undo that took nothing back closes nothing.
                 (true, Some(false)) => undone::reopen_after(&self.store, record.id).await?,
                 // What was taken again in part is still undone.
-                (false, Some(true)) if !record.plan.selection.is_partial() => {
+                (false, Some(true)) if !record.plan.selection.leaves_out() => {
                     undone::reopen(&self.store, &record.plan).await?
                 }
                 _ => Vec::new(),

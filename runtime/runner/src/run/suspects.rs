@@ -306,6 +306,14 @@ impl DeadDryRuns {
         Ok(Self { folder, left })
     }
 
+    /// Those of a rehearsal, which leaves them to the next run.
+    pub(crate) fn none(store: &Store) -> Self {
+        Self {
+            folder: Folder::of(store.scratch_folder()),
+            left: Vec::new(),
+        }
+    }
+
     /// The suspects of a run with this plan. Whether their code is that of the dry run does
     /// not matter: a process that was wrongly suspected is migrated by its trial.
     pub(crate) async fn suspects(

@@ -98,7 +98,7 @@ pub(crate) async fn close(
         let (mut row, held) = read(store, from).await?;
         let before = row.clone();
         for route in routes {
-            let partial = plan.selection.is_partial();
+            let partial = plan.selection.leaves_out();
             let closed = row.closes(&route.hops);
             if closed.is_none_or(|closed| closed.partial && !partial) {
                 row.routes.push(UndoneRoute {

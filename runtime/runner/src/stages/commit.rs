@@ -19,6 +19,7 @@ use crate::run::{RunCounts, Store};
 use crate::run_context::RunContext;
 use crate::stages::convert::Converted;
 use crate::stages::done::{Done, Failed, Moved};
+use crate::stages::history::Erased;
 
 /// What a commit needs of a run.
 #[derive(Clone)]
@@ -56,6 +57,8 @@ impl Committer {
 pub(crate) struct ChunkOutcome {
     pub(crate) converted: Vec<Converted>,
     pub(crate) failed: Vec<Failed>,
+    /// Processes of which events are removed.
+    pub(crate) erased: Vec<Erased>,
     /// Finished processes, which were skipped.
     pub(crate) finished: Vec<Finished>,
     /// Processes that are up to date, to be compared with a registry in another store.
@@ -98,7 +101,13 @@ pub(crate) async fn attempt(
     range: &mut Range,
 ) -> Result<AttemptResult, Error> {
     let (mut counts, mut by_workflow) = (outcome.counts, outcome.by_workflow);
-    let moved: Vec<Moved> = outcome.converted.iter().map(moved).collect();
+    let erased = outcome.erased.iter().filter(|it| it.is_complete);
+    let erased = erased.map(|it| Moved {
+        stream: it.erasure.stream.clone(),
+        to: it.erasure.head.workflow_id.clone(),
+    });
+    let moved: Vec<Moved> = outcome.converted.iter().map(moved).chain(erased).collect();
+    counts.erased += outcome.erased.iter().map(Erased::events).sum::<u64>();
     let before = moved_before(committer, &outcome.converted).await?;
     let by_function = outcome.converted.iter().filter(|it| it.by_function);
     counts.by_function += by_function.count() as u64;
@@ -174,6 +183,7 @@ pub(crate) async fn attempt(
                 // Has no effect where the head says so already.
                 finished: outcome.finished,
                 births: outcome.births,
+                erased: outcome.erased.into_iter().map(|it| it.erasure).collect(),
                 arrivals_are_known: committer.targets_are_known,
                 ..Batch::default()
             };

@@ -12,18 +12,37 @@ use state_migration_core::baseline;
 use state_migration_core::fold::{AnyState, EventView};
 use state_migration_core::redaction::{self, Lists};
 use state_migration_core::{
-    Baseline, BaselineKind, Error, Event, FailureClass, Fingerprint, Head, Hop, MIGRATED,
+    Baseline, BaselineKind, Erasure, Error, Event, FailureClass, Fingerprint, Head, Hop, MIGRATED,
     Migration, MigrationError, MigrationRegistry, NewEvent, RunId, SkippedBy, Stage, StreamId,
     VersionCode, WorkflowId,
 };
 
 use crate::run::totals::RunTotals;
 use crate::run::{Plan, RunKind, suspects};
+use crate::run_context::RunContext;
 use crate::stages::convert::{self, Converted};
 use crate::stages::fold::{self, RunningFold};
 use crate::stages::scan::Scanned;
 use crate::user_code::panics::{DropGuarded, WAY_OUT, catch, short};
 use crate::user_code::round_trip;
+
+/// Maximum number of events of a process that one commit removes.
+const EVENTS_AT_ONCE: u64 = 16_384;
+
+/// The removal of events of a process.
+#[derive(Debug, Clone)]
+pub(crate) struct Erased {
+    pub(crate) erasure: Erasure,
+    /// Whether nothing is left to remove afterwards.
+    pub(crate) is_complete: bool,
+}
+
+impl Erased {
+    /// Number of events that are removed.
+    pub(crate) fn events(&self) -> u64 {
+        self.erasure.before - self.erasure.head.first_kept
+    }
+}
 
 /// A run over the history of processes.
 #[derive(Debug)]
@@ -36,6 +55,8 @@ pub(crate) struct HistoryRun {
     codes: BTreeMap<WorkflowId, VersionCode>,
     /// The fingerprint of all code that may run.
     pub(crate) code: Fingerprint,
+    /// Whether nothing is written.
+    dry: bool,
 }
 
 /// The result for one process.
@@ -48,14 +69,12 @@ pub(crate) enum Outcome {
 
 impl HistoryRun {
     /// `None` for a run that migrates.
-    pub(crate) fn of(
-        kind: &RunKind,
-        id: RunId,
-        migrations: &Arc<MigrationRegistry>,
-    ) -> Option<Self> {
-        let of = match kind {
+    pub(crate) fn of(run: &RunContext, id: RunId) -> Option<Self> {
+        let migrations = &run.migrations;
+        let of = match &run.kind {
             RunKind::Undo { of } | RunKind::Redo { of } => Some(*of),
             RunKind::Verify { of } => *of,
+            RunKind::Erase => None,
             RunKind::Migrate | RunKind::Retry { .. } | RunKind::Lazy => return None,
         };
         let all = migrations.migrations().iter().chain(migrations.undos());
@@ -64,12 +83,13 @@ impl HistoryRun {
         let routes = migrations.routes().flat_map(|route| route.baseline_hops());
         let routes: Vec<Hop> = routes.collect();
         Some(Self {
-            kind: kind.clone(),
+            kind: run.kind.clone(),
             of,
             id,
             migrations: migrations.clone(),
             codes: codes.collect(),
             code: suspects::code_of(&routes),
+            dry: run.dry,
         })
     }
 
@@ -95,10 +115,35 @@ impl HistoryRun {
             skipped.never_migrated = 1;
         } else if head.held && self.writes() {
             skipped.held = 1;
+        } else if self.erases() && Some(head.first_kept) >= head.baseline {
+            skipped.already_there = 1;
         } else {
             return None;
         }
         Some(skipped)
+    }
+
+    /// Whether it removes events, for which it needs heads alone.
+    pub(crate) fn erases(&self) -> bool {
+        self.kind == RunKind::Erase
+    }
+
+    /// What is removed of a process that is not skipped, in one commit.
+    pub(crate) fn erasure(&self, stream: &StreamId, head: &Head) -> Erased {
+        let baseline = head.baseline.unwrap_or(head.first_kept);
+        let most = match self.dry {
+            true => u64::MAX,
+            false => EVENTS_AT_ONCE,
+        };
+        let before = baseline.min(head.first_kept.saturating_add(most));
+        Erased {
+            erasure: Erasure {
+                stream: stream.clone(),
+                head: head.clone(),
+                before,
+            },
+            is_complete: before == baseline,
+        }
     }
 
     fn is_of(&self, run: RunId) -> bool {
@@ -183,7 +228,8 @@ impl HistoryRun {
         let first = first.unwrap_or_else(|| head.workflow_id.clone());
         let is_redo = |it: &Baseline| matches!(it.kind, BaselineKind::Redo { .. });
         let corrects = self.corrects() || baselines.iter().any(is_redo);
-        let mut replay = Replay::begin(self, stream, first, corrects)?;
+        let is_whole = head.first_kept == 1;
+        let mut replay = Replay::begin(self, stream, first, corrects, is_whole)?;
         let mut baselines = baselines.into_iter();
         for event in events {
             let is_baseline = event.event_type == MIGRATED;
@@ -273,9 +319,14 @@ impl Line {
         run: &HistoryRun,
         stream: &StreamId,
         first: &WorkflowId,
+        is_whole: bool,
     ) -> Result<Self, MigrationError> {
+        let fold = match is_whole {
+            true => Some(start(run.code_at(stream, first)?, stream)?),
+            false => None,
+        };
         Ok(Self {
-            fold: Some(start(run.code_at(stream, first)?, stream)?),
+            fold,
             version: first.clone(),
             levels: Vec::new(),
         })
@@ -431,14 +482,16 @@ pub(crate) struct Replay {
 }
 
 impl Replay {
-    /// Begins before the first event, at the version that it has.
+    /// Begins before the first event, at the version that it has. A history is not whole if
+    /// its first events were erased.
     pub(crate) fn begin(
         run: &HistoryRun,
         stream: &StreamId,
         first: WorkflowId,
         corrects: bool,
+        is_whole: bool,
     ) -> Result<Self, MigrationError> {
-        let line = || Line::begin(run, stream, &first);
+        let line = || Line::begin(run, stream, &first, is_whole);
         Ok(Self {
             stream: stream.clone(),
             recorded: line()?,
@@ -457,12 +510,18 @@ impl Replay {
         event: HistoryEvent<'_>,
     ) -> Result<(), MigrationError> {
         let Some(baseline) = &event.baseline else {
+            if self.recorded.fold.is_none() {
+                return Ok(());
+            }
             self.recorded.apply(&self.stream, &event)?;
             if let Some(corrected) = &mut self.corrected {
                 corrected.apply(&self.stream, &event)?;
             }
             return Ok(());
         };
+        if self.recorded.fold.is_none() {
+            return self.begin_at(run, &event, baseline);
+        }
         if baseline.source() != self.recorded.version {
             let message = format!(
                 "the `{MIGRATED}` event {} of stream {} leads from {}, but the process was at {}; restore the event from a backup (nothing was changed)",
@@ -482,6 +541,41 @@ impl Replay {
             BaselineKind::Redo { sequence, .. } => self.redo(run, &event, baseline, sequence),
             _ => self.migrate(run, &event, baseline),
         }
+    }
+
+    /// Begins with the first baseline whose events below were erased. Its state is taken as
+    /// it is.
+    fn begin_at(
+        &mut self,
+        run: &HistoryRun,
+        event: &HistoryEvent<'_>,
+        baseline: &Baseline,
+    ) -> Result<(), MigrationError> {
+        if self.verifies(run, baseline) {
+            self.compare(
+                run,
+                event,
+                baseline,
+                Err(erased(&self.stream, event.sequence)),
+            );
+        }
+        let migrated_by = match baseline.kind {
+            BaselineKind::Undo { .. } => None,
+            BaselineKind::Redo { of, .. } => Some(of),
+            _ => Some(baseline.run),
+        };
+        let target = baseline.target();
+        for line in std::iter::once(&mut self.recorded).chain(&mut self.corrected) {
+            line.version = baseline.source();
+            if let Some(migrated_by) = migrated_by {
+                line.push(event.sequence, baseline, None);
+                line.levels[0].run = migrated_by;
+            }
+            let mut fold = start(run.code_at(&self.stream, &target)?, &self.stream)?;
+            fold::apply(&mut fold, &self.stream, event.sequence, event.view)?;
+            line.continue_at(target.clone(), Some(fold));
+        }
+        Ok(())
     }
 
     fn verifies(&self, run: &HistoryRun, baseline: &Baseline) -> bool {
@@ -759,9 +853,12 @@ impl Replay {
         of: RunId,
     ) -> Result<Outcome, MigrationError> {
         let level = self.recorded.levels.iter().rfind(|level| level.run == of);
-        let Some(sequence) = level.map(|level| level.sequence) else {
+        let Some((sequence, is_whole)) = level.map(|it| (it.sequence, it.below.is_some())) else {
             return Ok(self.without_migration());
         };
+        if !is_whole {
+            return Err(erased(&self.stream, sequence));
+        }
         let code = run.code_at(&self.stream, &head.workflow_id)?;
         let both = self
             .recorded

@@ -158,7 +158,11 @@ impl DueFilter for Filter {
             return Verdict::Pass(skipped);
         }
         if let Some(history) = &self.history {
-            return history.skips(head).map_or(Verdict::Due, Verdict::Pass);
+            let due = match history.erases() {
+                true => Verdict::Head,
+                false => Verdict::Due,
+            };
+            return history.skips(head).map_or(due, Verdict::Pass);
         }
         if self.is_unlisted(&head.workflow_id) {
             return Verdict::Pass(skipped);
@@ -198,7 +202,7 @@ impl DueFilter for FoundBefore {
 
     fn verdict(&self, _: &StreamId, head: &Head) -> Verdict {
         let is_due = match &self.0.history {
-            Some(history) => history.skips(head).is_none(),
+            Some(history) => !history.erases() && history.skips(head).is_none(),
             None => self.0.keeps(head).is_none() && self.0.routes.contains_key(&head.workflow_id),
         };
         match is_due {

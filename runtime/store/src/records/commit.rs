@@ -95,7 +95,8 @@ fn check(batch: &Batch) -> Result<(), Error> {
 fn heads(batch: &Batch) -> impl Iterator<Item = (&StreamId, &Head)> {
     let moves = batch.moves.iter().map(|it| (&it.stream, &it.head));
     let finished = batch.finished.iter().map(|it| (&it.stream, &it.head));
-    moves.chain(finished)
+    let erased = batch.erased.iter().map(|it| (&it.stream, &it.head));
+    moves.chain(finished).chain(erased)
 }
 
 /// The streams whose heads have another revision than expected, or are gone.
@@ -165,6 +166,21 @@ async fn put<T: KvTxn>(txn: &mut T, batch: &Batch) -> Result<(), Error> {
     }
     for it in &batch.finished {
         let head = it.head.after_finish(it.by);
+        txn.put(PerStream::Head.key(&it.stream), record::write_head(&head)?)?;
+    }
+    for it in &batch.erased {
+        let head = it.head.after_erasure(&it.stream, it.before)?;
+        for sequence in it.head.first_kept..it.before {
+            txn.delete(key::event(&it.stream, sequence))?;
+        }
+        let snapshot_key = PerStream::Snapshot.key(&it.stream);
+        // A snapshot that cannot be read is of no use.
+        if let Some(row) = txn.get(&snapshot_key).await?
+            && !record::read_snapshot(row, &it.stream)
+                .is_ok_and(|found| found.sequence >= it.before)
+        {
+            txn.delete(snapshot_key)?;
+        }
         txn.put(PerStream::Head.key(&it.stream), record::write_head(&head)?)?;
     }
     let mut rounds = BTreeMap::new();

@@ -324,7 +324,7 @@ async fn read_together<T: KvTxn>(
     let between = key::events_between(&first.stream, &last.stream);
     let mut events = Cursor::new(txn, between, request.max_bytes).await?;
     let mut read = Read::of(found.len());
-    for one in found {
+    for mut one in found {
         let more = match &one.head {
             Ok(head) if one.is_due => {
                 let snapshot = read_snapshot(txn, request, &one.stream, head).await?;
@@ -346,6 +346,7 @@ async fn read_together<T: KvTxn>(
             }
             _ => no_parts(),
         };
+        let more = not_erased(txn, request, &mut one, more).await?;
         match read.add(one, more, request) {
             Fit::More => {}
             Fit::Last | Fit::Not => return Ok((read.processes, true)),
@@ -362,10 +363,14 @@ async fn read_one_by_one<T: KvTxn>(
     found: Vec<FoundProcess>,
 ) -> Result<(Vec<DueProcess>, bool), Error> {
     let mut read = Read::of(found.len());
-    let reads = found.into_iter().map(|one| async move {
+    let reads = found.into_iter().map(|mut one| async move {
         let more = match &one.head {
             Ok(head) if one.is_due => read_alone(txn, request, &one.stream, head).await,
             _ => Ok(no_parts()),
+        };
+        let more = match more {
+            Ok(more) => not_erased(txn, request, &mut one, more).await,
+            Err(error) => Err(error),
         };
         (one, more)
     });
@@ -379,6 +384,30 @@ async fn read_one_by_one<T: KvTxn>(
     }
     drop(reads);
     Ok((read.processes, false))
+}
+
+/// Reads a process again whose events could not be read, if its head has changed since: its
+/// events may have been erased after a migration.
+async fn not_erased<T: KvTxn>(
+    txn: &T,
+    request: &DueRequest,
+    one: &mut FoundProcess,
+    parts: ProcessParts,
+) -> Result<ProcessParts, Error> {
+    let (Ok(head), (_, Err(ChunkProblem::Corrupt(_)))) = (&one.head, &parts) else {
+        return Ok(parts);
+    };
+    if txn.is_of_one_instant() {
+        return Ok(parts);
+    }
+    match crate::records::read_head(txn, &one.stream).await {
+        Ok(Some(now)) if now.revision != head.revision => {
+            let parts = read_alone(txn, request, &one.stream, &now).await;
+            one.head = Ok(now);
+            parts
+        }
+        _ => Ok(parts),
+    }
 }
 
 async fn read_alone<T: KvTxn>(

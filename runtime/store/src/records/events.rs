@@ -74,23 +74,25 @@ impl<K: Kv> EventStore for RecordStore<K> {
         after: u64,
         limit: usize,
     ) -> Result<Vec<Event>, Error> {
-        let view = self.kv().view()?;
-        let mut events = Vec::new();
-        read_more(&view, stream, after, limit, &mut events).await?;
-        if events.len() < limit
-            && let Ok(Some(head)) = read_head(&view, stream).await
-            && head.sequence > after + events.len() as u64
-        {
-            // If reads are not as of one instant, more events may exist by now.
-            if !view.is_of_one_instant() {
-                read_more(&view, stream, after, limit, &mut events).await?;
-            }
-            let last = after + events.len() as u64;
-            if events.len() < limit && head.sequence > last {
-                return Err(Error::missing_event(stream, last + 1));
+        let mut after = after;
+        loop {
+            let read = self.read_after(stream, after, limit).await;
+            match read {
+                Err(error) if error.is_of_record() => {
+                    // Events that were erased are no damage, also if that happened meanwhile.
+                    let head = read_head(&self.kv().view()?, stream).await;
+                    match head
+                        .ok()
+                        .flatten()
+                        .filter(|head| head.first_kept > after + 1)
+                    {
+                        Some(head) => after = head.first_kept - 1,
+                        None => return Err(error),
+                    }
+                }
+                read => return read,
             }
         }
-        Ok(events)
     }
 
     async fn head(&self, stream: &StreamId) -> Result<Option<Head>, Error> {
@@ -127,6 +129,34 @@ impl<K: Kv> EventStore for RecordStore<K> {
 
     fn transactional(&self) -> Option<Arc<dyn TransactionalStore>> {
         Some(Arc::new(self.clone()))
+    }
+}
+
+impl<K: Kv> RecordStore<K> {
+    /// Reads events after one that is not erased.
+    async fn read_after(
+        &self,
+        stream: &StreamId,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<Event>, Error> {
+        let view = self.kv().view()?;
+        let mut events = Vec::new();
+        read_more(&view, stream, after, limit, &mut events).await?;
+        if events.len() < limit
+            && let Ok(Some(head)) = read_head(&view, stream).await
+            && head.sequence > after + events.len() as u64
+        {
+            // If reads are not as of one instant, more events may exist by now.
+            if !view.is_of_one_instant() {
+                read_more(&view, stream, after, limit, &mut events).await?;
+            }
+            let last = after + events.len() as u64;
+            if events.len() < limit && head.sequence > last {
+                return Err(Error::missing_event(stream, last + 1));
+            }
+        }
+        Ok(events)
     }
 }
 

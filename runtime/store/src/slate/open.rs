@@ -23,7 +23,7 @@ use crate::slate::conditions;
 use crate::slate::durable::{Durability, OFTEN};
 use crate::slate::kv::{BLOCK_SIZE, Files, NO_ANSWER, SlateDbKv};
 use crate::slate::litter::Litter;
-use crate::slate::location::{Place, is_folder};
+use crate::slate::location::{Place, is_folder, within};
 use crate::slate::memory_budget::{self, Memory};
 use crate::slate::no_retry::Storage;
 use crate::slate::openings::Mark;
@@ -482,7 +482,7 @@ impl SlateDbStoreBuilder {
     pub(crate) fn in_place(&self) -> impl Fn(Error) -> Error + use<> {
         let place = match &self.place {
             _ if self.location.is_some() => self.location.clone().unwrap_or_default(),
-            Place::Folder(_) => self.place.name(&self.path),
+            Place::Folder(folder) => within(folder, &self.path).display().to_string(),
             Place::ObjectStore(store) if self.path.as_ref().is_empty() => store.to_string(),
             Place::ObjectStore(_) => self.path.to_string(),
         };

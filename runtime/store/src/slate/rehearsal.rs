@@ -73,7 +73,7 @@ struct Note {
 }
 
 impl Note {
-    /// Whether nobody rehearses on the copy any more, and it is not to be kept.
+    /// Whether the rehearsal has ended, and the copy is not to be kept.
     fn is_dead(&self, name: &str) -> bool {
         let in_progress = IN_PROGRESS.lock().unwrap_or_else(PoisonError::into_inner);
         let has_ended = match self.program.is_this() {
@@ -231,9 +231,9 @@ impl Copies {
         };
         match free_bytes(folder) {
             Some(free) if free < needed => Err(Error::invalid(format!(
-                "the rehearsal writes about {} MiB, but only {} MiB are free at {}; free some space, or rehearse fewer processes",
-                needed >> 20,
-                free >> 20,
+                "the rehearsal writes about {} KiB, but only {} KiB are free at {}; free some space, or rehearse fewer processes",
+                needed >> 10,
+                free >> 10,
                 folder.display()
             ))),
             _ => Ok(()),
@@ -476,7 +476,7 @@ impl Rehearsal for SlateDbRehearsal {
             None => {
                 return Err(Error::new(
                     ErrorKind::Unavailable,
-                    format!("the file of the rehearsal {name} is gone; remove its copy by hand"),
+                    format!("the file of the rehearsal {name} is gone; delete the folder of its copy"),
                 ));
             }
         };

@@ -43,7 +43,7 @@ struct Scenario {
     shift: u64,
 }
 
-const SCENARIOS: [Scenario; 6] = [
+const SCENARIOS: [Scenario; 8] = [
     Scenario {
         name: "plain",
         what: "plain",
@@ -93,6 +93,23 @@ const SCENARIOS: [Scenario; 6] = [
         registered: false,
         shift: 5,
     },
+    Scenario {
+        name: "erase",
+        what: "erase",
+        before: Some("plain"),
+        halves: 4,
+        registered: true,
+        shift: 6,
+    },
+    // It leaves the store as it was, and no copy of it.
+    Scenario {
+        name: "rehearse",
+        what: "rehearse",
+        before: None,
+        halves: 0,
+        registered: true,
+        shift: 7,
+    },
 ];
 
 fn orders() -> u64 {
@@ -121,6 +138,13 @@ fn writes(output: &Output) -> u64 {
         .unwrap()
 }
 
+/// Whether a path is that of a folder with files.
+fn has_files(path: &Path) -> bool {
+    let entries = std::fs::read_dir(path).into_iter().flatten();
+    let mut entries = entries.map(|entry| entry.unwrap().path());
+    path.is_dir() && entries.any(|entry| entry.is_file() || has_files(&entry))
+}
+
 /// What is in a store that was migrated, and by which runs.
 async fn migrated(folder: &Path, scenario: Scenario) -> Digest {
     let store = SlateDbStore::open_local(folder).await.unwrap();
@@ -132,6 +156,12 @@ async fn migrated(folder: &Path, scenario: Scenario) -> Digest {
         assert!(run.state.is_done() || run.kind == RunKind::Lazy, "{run:?}");
         counted += runs.counts(run.id).await.unwrap().migrated;
     }
+    let copies = std::fs::read_dir(folder.join("rehearsals"));
+    let copies = copies
+        .into_iter()
+        .flatten()
+        .map(|file| file.unwrap().path());
+    assert_eq!(copies.filter(|file| has_files(file)).count(), 0);
     // No process was counted that was not migrated, and none twice.
     assert_eq!(counted, orders() * scenario.halves / 2);
     let digest = digest::of_runs(&store, &ids).await;
@@ -274,5 +304,5 @@ async fn a_run_killed_at_any_write_can_be_resumed_by_another_program() {
         kills += scenario(of).await;
     }
     println!("{kills} programs were killed at one of their writes, and others went on");
-    assert!(kills >= 6 * SOME / 2);
+    assert!(kills >= 8 * SOME / 2);
 }

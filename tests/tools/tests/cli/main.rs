@@ -25,6 +25,7 @@ mod store_state;
 mod suggested_commands;
 
 mod correction;
+mod erase;
 mod faulty_stores;
 mod immediate_stop;
 mod inconsistent_migrations;

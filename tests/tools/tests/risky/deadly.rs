@@ -221,3 +221,38 @@ fn code_that_ends_the_service_after_its_client_has_gone_is_named() {
     assert!(text.contains("1 not tried"), "{plan:?}");
     assert_eq!(parcels.deaths(), BTreeMap::from([(50, 1)]));
 }
+
+/// The test fails if a rehearsal records what it has in user code on its copy alone.
+#[test]
+fn a_rehearsal_ends_a_program_once_for_each_deadly_process() {
+    let parcels = Parcels::new(300, &["aborts@50"], 1_000);
+    let service = parcels.listen();
+    let ended = parcels.client(&["rehearse"]);
+    assert_eq!(ended.status.code(), Some(1), "{ended:?}");
+    drop(service);
+    assert_eq!(parcels.deaths(), BTreeMap::from([(50, 1)]));
+    let rehearsed = |answer: std::process::Output| {
+        assert_eq!(answer.status.code(), Some(0), "{answer:?}");
+        let text = String::from_utf8_lossy(&answer.stdout).into_owned();
+        assert!(text.contains("not tried: "), "{text}");
+        let moved = |line: &str| {
+            let count = line.strip_prefix("migrated")?.trim().parse::<u64>();
+            count.ok()
+        };
+        let moved: Vec<u64> = text.lines().filter_map(moved).collect();
+        // Some were in user code beside it.
+        assert!((280..300).contains(&moved[0]), "{text}");
+    };
+    let service = parcels.listen();
+    rehearsed(parcels.client(&["rehearse"]));
+    drop(service);
+    rehearsed(parcels.tool(&["rehearse"]));
+    assert_eq!(parcels.deaths(), BTreeMap::from([(50, 1)]));
+    // A run finds out which one it was.
+    let aborted = parcels.tool(&["run", "--yes"]);
+    assert_eq!(aborted.status.code(), None, "{aborted:?}");
+    let ended = parcels.tool(&["resume", "last"]);
+    assert_eq!(ended.status.code(), Some(2), "{ended:?}");
+    assert_eq!(parcels.deaths(), BTreeMap::from([(50, 2)]));
+    assert!(!parcels.in_user_code());
+}

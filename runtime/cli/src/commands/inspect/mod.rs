@@ -61,6 +61,8 @@ struct ProcessView {
     sequence: u64,
     /// The event that a replay starts from.
     baseline: Option<u64>,
+    /// The first event that was not erased.
+    first_event: u64,
     finished: bool,
     held: bool,
     /// Who holds the process, and why.
@@ -181,8 +183,14 @@ impl Inspect {
             Some((tenant, process)) => reader.keys_of(&tenant, &process).await?,
             None => Vec::new(),
         };
-        let read =
-            Stream::read(reader, stream, head.sequence, self.after, self.limit.get()).await?;
+        let read = Stream::read(
+            reader,
+            stream,
+            (head.first_kept, head.sequence),
+            self.after,
+            self.limit.get(),
+        )
+        .await?;
         let decisions = VersionDecisions::of_linked();
         let change = match context.migrations() {
             Ok(migrations) => {
@@ -208,6 +216,7 @@ impl Inspect {
             at_version: decisions.about(&head.workflow_id),
             sequence: head.sequence,
             baseline: head.baseline,
+            first_event: head.first_kept,
             finished: head.finished,
             held: head.held,
             hold: hold.map(HeldBy::from),
@@ -327,6 +336,10 @@ impl Answer for ProcessView {
         line("status", &version::status(&self.at_version))?;
         if let Some(baseline) = self.baseline {
             line("baseline", &format!("event {baseline}"))?;
+        }
+        if self.first_event > 1 {
+            let erased = format!("the events before event {}", self.first_event);
+            line("erased", &erased)?;
         }
         if self.finished {
             line("finished", "yes")?;

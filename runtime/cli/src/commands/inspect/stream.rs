@@ -27,16 +27,16 @@ pub(crate) struct Migration {
 }
 
 impl Stream {
-    /// Reads up to event `last`, and keeps at most `limit` events after `after`.
+    /// Reads from event `first` up to event `last`, and keeps at most `limit` events after `after`.
     pub(crate) async fn read(
         events: &impl EventStore,
         stream: &StreamId,
-        last: u64,
+        (first, last): (u64, u64),
         after: u64,
         limit: usize,
     ) -> Result<Self, Error> {
         let mut read = Self::default();
-        let mut at = 0;
+        let mut at = first.saturating_sub(1);
         while at < last {
             let wanted = usize::try_from(last - at).unwrap_or(PAGE).min(PAGE);
             let page = match events.read_all(stream, at, wanted).await {

@@ -69,7 +69,7 @@ pub(crate) fn undone(processes: u64, version: impl Display) -> Option<String> {
     };
     let processes = counted(processes, "process", "processes");
     Some(format!(
-        "{processes} at {version} {was} undone; a run with the same code leaves such processes out, and `run --again` migrates them"
+        "{processes} at {version} {was} undone; a run with the same code does not migrate undone processes, unless `--again` is given"
     ))
 }
 

@@ -381,7 +381,7 @@ impl Show {
                 next.push(context.command_line(&format!("show {number} --class {}", group.class)));
             }
             // What an undo or a redo has left is for another undo or redo.
-            if !run.is_open() && !matches!(run.what, "undo" | "redo") {
+            if !run.is_open() && !matches!(run.what, "undo" | "redo" | "erase") {
                 let again = |class: &FailureClass| code.failed && class.needs_other_code();
                 let rest: Vec<_> = self.class.iter().copied().filter(|it| !again(it)).collect();
                 let line = match (self.class.is_empty(), rest.is_empty()) {
@@ -480,6 +480,9 @@ impl Answer for RunView {
             line("took over", other)?;
         }
         line(done_by(run.what), &count(counts.migrated))?;
+        if counts.erased > 0 {
+            line("events", &count(counts.erased))?;
+        }
         if counts.migrated_further > 0 {
             line("further", &further(counts.migrated_further))?;
         }
