@@ -476,7 +476,9 @@ impl Rehearsal for SlateDbRehearsal {
             None => {
                 return Err(Error::new(
                     ErrorKind::Unavailable,
-                    format!("the file of the rehearsal {name} is gone; delete the folder of its copy"),
+                    format!(
+                        "the file of the rehearsal {name} is gone; delete the folder of its copy"
+                    ),
                 ));
             }
         };
