@@ -30,6 +30,10 @@ fn every_command_answers_with_a_document_of_the_schema() {
         ("redo", &["redo", "2", "--yes"]),
         ("undo", &["undo", "2", "--yes"]),
         ("erase", &["erase", "--before-baseline", "--yes"]),
+        (
+            "export",
+            &["export", "--out", "out", "--sample", "1", "--plain"],
+        ),
         ("completions", &["completions", "fish"]),
     ];
     let dry = [

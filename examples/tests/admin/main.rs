@@ -8,6 +8,7 @@ mod bad_store;
 mod damaged;
 mod dead_programs;
 mod examples;
+mod export;
 mod golden;
 mod inspect;
 mod interrupted;

@@ -5,7 +5,7 @@ use clap::{ArgMatches, CommandFactory, Parser, Subcommand};
 
 use crate::args::Global;
 use crate::commands::{
-    completions, erase, graph, history, hold, inspect, migrations, pause, plan, processes,
+    completions, erase, export, graph, history, hold, inspect, migrations, pause, plan, processes,
     rehearse, resume, retry, run, runs, show, status, throttle, watch,
 };
 use crate::context::{self, Context};
@@ -59,6 +59,7 @@ pub(crate) enum Command {
     Hold(hold::Hold),
     Release(hold::Release),
     Inspect(inspect::Inspect),
+    Export(export::Export),
     Completions(completions::Completions),
 }
 
@@ -92,6 +93,7 @@ impl Command {
             Self::Hold(hold) => hold.run(context).await,
             Self::Release(release) => release.run(context).await,
             Self::Inspect(inspect) => inspect.run(context).await,
+            Self::Export(export) => export.run(context).await,
             Self::Completions(completions) => completions.run(context, command()),
         }
     }
@@ -128,6 +130,9 @@ impl Command {
             ),
             Self::Inspect(_) => Some(
                 "`inspect` reads the store directly, even while a service has it open; use --store instead of --socket",
+            ),
+            Self::Export(_) => Some(
+                "`export` reads the store directly, even while a service has it open; use --store instead of --socket",
             ),
             Self::Processes(_) => Some(
                 "`processes` reads the store directly, even while a service has it open; use --store instead of --socket",

@@ -133,6 +133,49 @@ impl<'de: 'a, 'a> Deserialize<'de> for Object<'a> {
     }
 }
 
+/// A JSON text with other values where `replace` gives one for the path of a value that is
+/// neither an object nor a list. Everything else stays as it is written. `None` if the text is
+/// no JSON, or too deep.
+pub fn rewrite(
+    json: &str,
+    replace: &mut impl FnMut(&[String], &RawValue) -> Option<String>,
+) -> Option<String> {
+    let value: &RawValue = serde_json::from_str(json).ok()?;
+    rewrite_at(value, &mut Vec::new(), replace)
+}
+
+fn rewrite_at(
+    value: &RawValue,
+    path: &mut Vec<String>,
+    replace: &mut impl FnMut(&[String], &RawValue) -> Option<String>,
+) -> Option<String> {
+    let json = value.get();
+    let mut within = |name: String, value: &RawValue| {
+        path.push(name);
+        let rewritten = rewrite_at(value, path, replace);
+        path.pop();
+        rewritten
+    };
+    if json.starts_with('[') {
+        let list: Vec<&RawValue> = serde_json::from_str(json).ok()?;
+        let list = list.into_iter().enumerate();
+        let list = list.map(|(index, value)| within(index.to_string(), value));
+        let list: Vec<String> = list.collect::<Option<_>>()?;
+        Some(format!("[{}]", list.join(",")))
+    } else if json.starts_with('{') {
+        let Object(members) = serde_json::from_str(json).ok()?;
+        let members = members.into_iter().map(|(name, value)| {
+            let Name::Key(name) = name else { return None };
+            let key = serde_json::to_string(&name).ok()?;
+            Some(format!("{key}:{}", within(name, value)?))
+        });
+        let members: Vec<String> = members.collect::<Option<_>>()?;
+        Some(format!("{{{}}}", members.join(",")))
+    } else {
+        Some(replace(path, value).unwrap_or_else(|| json.to_owned()))
+    }
+}
+
 /// Whether the order of a list matters in a comparison.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Lists {

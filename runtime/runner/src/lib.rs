@@ -37,6 +37,8 @@ mod report;
 mod restrictions;
 mod retry;
 #[doc(hidden)]
+pub mod rewritten;
+#[doc(hidden)]
 pub mod run;
 mod run_context;
 #[doc(hidden)]

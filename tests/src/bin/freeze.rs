@@ -241,6 +241,7 @@ async fn words(store: SlateDbStore) -> Result<(), Box<dyn Error>> {
         json!({"retry": {"of": a_run["id"], "classes": FailureClass::ALL}}),
         json!({"undo": {"of": a_run["id"]}}),
         json!({"redo": {"of": a_run["id"]}}),
+        json!("erase"),
     ] {
         for state in [
             RunState::Planned,

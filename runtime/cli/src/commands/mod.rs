@@ -2,6 +2,7 @@
 
 pub(crate) mod completions;
 pub(crate) mod erase;
+pub(crate) mod export;
 pub(crate) mod graph;
 pub(crate) mod history;
 pub(crate) mod hold;

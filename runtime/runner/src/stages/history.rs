@@ -17,6 +17,7 @@ use state_migration_core::{
     VersionCode, WorkflowId,
 };
 
+use crate::rewritten::StateAfter;
 use crate::run::totals::RunTotals;
 use crate::run::{Plan, RunKind, suspects};
 use crate::run_context::RunContext;
@@ -70,8 +71,17 @@ pub(crate) enum Outcome {
 impl HistoryRun {
     /// `None` for a run that migrates.
     pub(crate) fn of(run: &RunContext, id: RunId) -> Option<Self> {
-        let migrations = &run.migrations;
-        let of = match &run.kind {
+        Self::of_kind(&run.kind, id, &run.migrations, run.dry)
+    }
+
+    /// The same from its parts.
+    pub(crate) fn of_kind(
+        kind: &RunKind,
+        id: RunId,
+        migrations: &Arc<MigrationRegistry>,
+        dry: bool,
+    ) -> Option<Self> {
+        let of = match kind {
             RunKind::Undo { of } | RunKind::Redo { of } => Some(*of),
             RunKind::Verify { of } => *of,
             RunKind::Erase => None,
@@ -83,13 +93,13 @@ impl HistoryRun {
         let routes = migrations.routes().flat_map(|route| route.baseline_hops());
         let routes: Vec<Hop> = routes.collect();
         Some(Self {
-            kind: run.kind.clone(),
+            kind: kind.clone(),
             of,
             id,
             migrations: migrations.clone(),
             codes: codes.collect(),
             code: suspects::code_of(&routes),
-            dry: run.dry,
+            dry,
         })
     }
 
@@ -435,24 +445,39 @@ fn encoded(
     stream: &StreamId,
     fold: RunningFold,
 ) -> Result<String, MigrationError> {
+    try_encoded(code, stream, fold)?.ok_or_else(|| {
+        let message = format!("it is not known how `{}` is serialized", code.state_type());
+        unserializable(code, stream, FailureClass::Unserializable, &message)
+    })
+}
+
+/// The state as JSON; `None` if it is not known how it is serialized.
+fn try_encoded(
+    code: &VersionCode,
+    stream: &StreamId,
+    fold: RunningFold,
+) -> Result<Option<String>, MigrationError> {
     let state = state_of(stream, fold)?;
-    let failed = |class, message: String| {
-        let message = format!("{}: {message}{WAY_OUT}", code.version());
-        Err(MigrationError::new(Stage::Encoding, class, stream, message))
-    };
+    let failed = |class, message: &str| unserializable(code, stream, class, message);
     let json = catch(|| match state.get().map(|state| code.encode(state)) {
-        Some(Some(json)) => json.map_err(|error| short(error.to_string())),
-        Some(None) => Err(format!(
-            "it is not known how `{}` is serialized",
-            code.state_type()
-        )),
+        Some(json) => json.transpose().map_err(|error| short(error.to_string())),
         None => Err("the fold left no state".to_owned()),
     });
     match json {
-        Ok(Ok(json)) => Ok(String::from_utf8_lossy(&json).into_owned()),
-        Ok(Err(message)) => failed(FailureClass::Unserializable, message),
-        Err(bad) => failed(bad.class, bad.message),
+        Ok(Ok(json)) => Ok(json.map(|json| String::from_utf8_lossy(&json).into_owned())),
+        Ok(Err(message)) => Err(failed(FailureClass::Unserializable, &message)),
+        Err(bad) => Err(failed(bad.class, &bad.message)),
     }
+}
+
+fn unserializable(
+    code: &VersionCode,
+    stream: &StreamId,
+    class: FailureClass,
+    message: &str,
+) -> MigrationError {
+    let message = format!("{}: {message}{WAY_OUT}", code.version());
+    MigrationError::new(Stage::Encoding, class, stream, message)
 }
 
 fn erased(stream: &StreamId, sequence: u64) -> MigrationError {
@@ -501,6 +526,28 @@ impl Replay {
             verified: 0,
             differences: Vec::new(),
         })
+    }
+
+    /// The state so far, as the code of this program gives it; `None` if the events were
+    /// erased, or if it is not known how the state is serialized.
+    pub(crate) fn state(
+        &self,
+        run: &HistoryRun,
+        sequence: u64,
+    ) -> Result<Option<StateAfter>, MigrationError> {
+        let Some(line) = &self.corrected else {
+            return Ok(None);
+        };
+        let Some(fold) = line.fork(&self.stream)? else {
+            return Ok(None);
+        };
+        let code = run.code_at(&self.stream, &line.version)?;
+        let state = try_encoded(code, &self.stream, fold)?;
+        Ok(state.map(|state| StateAfter {
+            sequence,
+            at: line.version.to_string(),
+            state: state.into(),
+        }))
     }
 
     /// Replays the next event.
