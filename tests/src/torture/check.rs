@@ -6,7 +6,7 @@ use std::ops::RangeFull;
 
 use slatedb::config::ScanOptions;
 use state_migration::{
-    Event, EventStore, Process, ProcessRegistry, RunId, Runs, SlateDbStore, StreamId,
+    Event, EventStore, Process, ProcessRegistry, RunId, RunKind, Runs, SlateDbStore, StreamId,
     TransactionalStore,
 };
 
@@ -217,7 +217,7 @@ async fn tables(held: Held<'_>) -> Result<(), Wrong> {
         .map_err(|error| Wrong::other(format!("the database cannot be scanned: {error}")))?;
     let of = |table: char| seen.get(&table).copied().unwrap_or_default();
     let model = held.model.borrow();
-    let events: u64 = model.streams.iter().map(|stream| stream.len()).sum();
+    let events: u64 = model.streams.iter().map(|stream| stream.stored()).sum();
     let streams = model.streams.iter().filter(|stream| !stream.is_empty());
     let streams = streams.count() as u64;
     let told = [of('e'), of('h')];
@@ -252,8 +252,13 @@ async fn runs(held: Held<'_>) -> Result<(), Wrong> {
             *by_run.entry(run).or_default() += 1;
         }
     }
+    let mut erased = 0;
     for run in runs.list().await.map_err(unread)? {
         let counts = runs.counts(run.id).await.map_err(unread)?;
+        erased += counts.erased;
+        if run.kind == RunKind::Erase {
+            continue;
+        }
         let must = by_run.remove(&run.id).unwrap_or_default();
         if counts.migrated != must {
             return Err(Wrong::other(format!(
@@ -269,6 +274,16 @@ async fn runs(held: Held<'_>) -> Result<(), Wrong> {
                 run.id, run.state, counts.failed
             )));
         }
+    }
+    let streams = &held.model.borrow().streams;
+    let gone: u64 = streams
+        .iter()
+        .map(|stream| stream.len() - stream.stored())
+        .sum();
+    if erased != gone {
+        return Err(Wrong::other(format!(
+            "{erased} events were counted as erased, and {gone} are gone"
+        )));
     }
     match by_run.is_empty() {
         true => Ok(()),

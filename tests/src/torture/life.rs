@@ -11,6 +11,7 @@ use state_migration::{MigrationRegistry, MigrationRunner, RunState, Runs, SlateD
 use super::check;
 use super::clock::LifeClock;
 use super::faults::{Faults, Rates};
+use super::history;
 use super::interference;
 use super::model::{Kind, Wrong};
 use super::operations;
@@ -38,7 +39,9 @@ impl Life<'_> {
             .migrations()
             .map_err(|error| Wrong::other(error.to_string()))?;
         let (events, snapshots) = (self.store.clone(), self.store.clone());
-        Ok(MigrationRunner::new(migrations, events, snapshots).actor(code.name()))
+        // What was undone is migrated again by the next run.
+        let runner = MigrationRunner::new(migrations, events, snapshots);
+        Ok(runner.actor(code.name()).again(true))
     }
 
     /// The runs that the store knows of.
@@ -139,6 +142,18 @@ async fn act(
         }
         Act::DryRun(code) => {
             runs::dry_run(life, *code, is_quiet).await?;
+        }
+        Act::Rehearse(code) => {
+            history::rehearse(life, *code, is_quiet).await?;
+        }
+        Act::Verify => {
+            history::verify(life, rng, is_quiet).await?;
+        }
+        Act::Undo => {
+            history::undo(life, rng, is_quiet).await?;
+        }
+        Act::Erase => {
+            history::erase(life, rng, is_quiet).await?;
         }
         Act::Resume => {
             runs::resume(life, is_quiet).await?;

@@ -11,6 +11,7 @@ mod check;
 pub mod clock;
 pub mod counts;
 pub mod faults;
+mod history;
 mod interference;
 pub mod kills;
 mod life;

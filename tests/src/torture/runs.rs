@@ -230,7 +230,7 @@ fn is_ended(control: &RunControl) -> bool {
 }
 
 /// What a report counts is what was migrated.
-fn reported(
+pub(super) fn reported(
     life: &Life<'_>,
     code: Code,
     report: &MigrationReport,
@@ -339,8 +339,12 @@ pub(super) async fn resume(life: &Life<'_>, is_quiet: bool) -> Result<(), Wrong>
     let Ok(runs) = life.runs()?.list().await else {
         return Ok(());
     };
+    let is_undone = |of: RunId| runs.iter().any(|run| run.kind == RunKind::Undo { of });
     let left = runs.iter().rev().find(|run| {
-        !run.state.is_done() && run.kind != RunKind::Lazy && Code::of(&run.actor).is_some()
+        !run.state.is_done()
+            && !is_undone(run.id)
+            && run.kind != RunKind::Lazy
+            && Code::of(&run.actor).is_some()
     });
     let Some(left) = left else {
         return Ok(());
@@ -361,6 +365,10 @@ pub(super) async fn resume(life: &Life<'_>, is_quiet: bool) -> Result<(), Wrong>
         life.world.count("resumes");
     } else if is_quiet {
         return Err(Wrong::other(format!("a run cannot be resumed: {report}")));
+    }
+    // The model finds out by itself what an erasure has removed.
+    if left.kind == RunKind::Erase {
+        return Ok(());
     }
     reported(life, code, &report, true)?;
     unselected_processes_are_unchanged(life, &aside)?;
@@ -414,6 +422,10 @@ pub(super) async fn open_some(life: &Life<'_>, rng: &mut Rng, is_quiet: bool) ->
                     format!("process {n} cannot be opened"),
                     &error,
                 ));
+            }
+            // Until the next run, which takes it again.
+            Err(error) if matches!(error.kind(), ErrorKind::Undone { .. }) => {
+                life.world.count("undone processes refused");
             }
             // The run that claims the store may not have selected this process.
             Err(error) if matches!(error.kind(), ErrorKind::WrongVersion { .. }) => {

@@ -46,6 +46,15 @@ pub enum Act {
     Resume,
     /// Retries the failures of a run, with corrected code.
     Retry,
+    /// A run on a copy of the store.
+    Rehearse(Code),
+    /// Computes the states of all migrations again, and those of one run as if it had to be
+    /// corrected.
+    Verify,
+    /// Takes back what a run has migrated.
+    Undo,
+    /// Removes the events that no replay reads.
+    Erase,
     /// Holds a process, or releases it.
     Hold,
     /// Time passes, in which the store flushes, compacts and collects garbage.
@@ -81,6 +90,10 @@ impl Act {
             Self::DryRun(_) => "step: dry run",
             Self::Resume => "step: resume",
             Self::Retry => "step: retry",
+            Self::Rehearse(_) => "step: rehearsal",
+            Self::Verify => "step: verify and redo",
+            Self::Undo => "step: undo",
+            Self::Erase => "step: erase",
             Self::Hold => "step: hold or release",
             Self::Idle(_) => "step: idle",
             Self::Jump(_) => "step: clock jumps",
@@ -210,8 +223,12 @@ fn act(rng: &mut Rng) -> Act {
         22..25 => Act::Snapshot,
         25..30 => Act::Registry,
         30..34 => Act::Open,
-        34..58 => Act::Run(Box::new(run(rng))),
-        58..60 => Act::DryRun(code(rng)),
+        34..52 => Act::Run(Box::new(run(rng))),
+        52..54 => Act::Rehearse(code(rng)),
+        54..56 => Act::Verify,
+        56..58 => Act::Undo,
+        58..59 => Act::DryRun(code(rng)),
+        59..60 => Act::Erase,
         60..71 => Act::Resume,
         71..74 => Act::Retry,
         74..78 => Act::Hold,

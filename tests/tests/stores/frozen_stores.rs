@@ -238,6 +238,7 @@ async fn all_that_the_runs_of_a_store_of_format_2_can_say_is_read() {
         RunKind::Retry { of, classes },
         RunKind::Undo { of },
         RunKind::Redo { of },
+        RunKind::Erase,
     ];
     let states = [
         RunState::Planned,

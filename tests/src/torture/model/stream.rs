@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 
 use serde_json::Value;
-use state_migration::{Baseline, Event, Head, MIGRATED, ProcessIdentity, RunId, StreamId};
+use state_migration::{
+    Baseline, BaselineKind, Event, Head, MIGRATED, ProcessIdentity, RunId, StreamId,
+};
 
 use super::{Kind, Maybe, Wrong};
 use crate::torture::workflows::{Happened, Sum, Version};
@@ -44,6 +46,10 @@ pub struct Stream {
     durable: usize,
     appends: Vec<Append>,
     held: Maybe<bool>,
+    /// The first event that is stored.
+    first: u64,
+    /// Whether events may have been erased.
+    erases: bool,
 }
 
 impl Stream {
@@ -54,6 +60,8 @@ impl Stream {
             durable: 0,
             appends: Vec::new(),
             held: Maybe::new(false),
+            first: 1,
+            erases: false,
         }
     }
 
@@ -123,6 +131,26 @@ impl Stream {
         self.held.now && self.held.or.iter().all(|held| *held)
     }
 
+    /// An erasure was asked for: events before the baseline may be gone from now on.
+    pub fn may_be_erased(&mut self) {
+        self.erases = true;
+    }
+
+    /// How many events are stored.
+    #[must_use]
+    pub fn stored(&self) -> u64 {
+        self.len().saturating_sub(self.first - 1)
+    }
+
+    /// The first event that is stored, if those before it may have been erased.
+    fn first_of(&self, from: usize, before: &[Place], seen: &[Event]) -> Option<usize> {
+        let first = usize::try_from(seen.first()?.sequence).ok()?;
+        let is_baseline = matches!(before.get(first - 1)?.what, What::Run(_));
+        let is_new = first as u64 > self.first && self.erases;
+        let is_known = first as u64 == self.first;
+        (first > from + 1 && is_baseline && (is_new || is_known)).then_some(first)
+    }
+
     /// The question whether it is held.
     pub fn held(&mut self) -> &mut Maybe<bool> {
         &mut self.held
@@ -176,6 +204,21 @@ impl Stream {
     pub fn check(&mut self, from: u64, seen: &[Event], settled: bool) -> Result<(), Wrong> {
         let from = usize::try_from(from).unwrap_or(usize::MAX);
         let before = std::mem::take(&mut self.places);
+        let first = self.first_of(from, &before, seen);
+        if let Some(first) = first {
+            self.first = first as u64;
+        }
+        if from == 0
+            && seen
+                .first()
+                .is_some_and(|event| event.sequence < self.first)
+        {
+            return Err(Wrong::other(format!(
+                "events of {} are there that were erased",
+                self.id()
+            )));
+        }
+        let from = first.map_or(from, |first| first - 1);
         self.places = before[..from.min(before.len())].to_vec();
         let mut found: BTreeSet<u64> = BTreeSet::new();
         let mut at = 0;
@@ -365,6 +408,14 @@ impl Stream {
                 "event {sequence} of {id} migrates between unknown versions"
             )));
         };
+        if let BaselineKind::Undo { of, exact } = baseline.kind {
+            return self.undone(event, &baseline, (from, to), of, exact);
+        }
+        if baseline.kind != BaselineKind::Migrate {
+            return Err(Wrong::other(format!(
+                "event {sequence} of {id} corrects a state that was right"
+            )));
+        }
         if stands != Some(from) {
             let kind = Kind::Doubled;
             let what = format!(
@@ -398,18 +449,64 @@ impl Stream {
         })
     }
 
+    /// The place of an undo, which takes back the last migration: without events since, or
+    /// where the migration changed only the version.
+    fn undone(
+        &self,
+        event: &Event,
+        baseline: &Baseline,
+        (from, to): (Version, Version),
+        of: RunId,
+        exact: bool,
+    ) -> Result<Place, Wrong> {
+        let at = self.places.iter().rposition(|it| it.what == What::Run(of));
+        let before = at.and_then(|at| self.places.get(at.checked_sub(1)?));
+        let since = at.map_or(&[][..], |at| &self.places[at + 1..]);
+        let is_of_users = |place: &Place| matches!(place.what, What::Token(_));
+        let state: Value = serde_json::from_str(baseline.state.get()).unwrap_or_default();
+        let is_exact = exact && !since.iter().any(is_of_users);
+        let is_right = (is_exact || to == Version::MeterV1)
+            && self.version() == Some(from)
+            && before.is_some_and(|before| before.version == to)
+            && state == self.sum().state(to);
+        match is_right {
+            true => Ok(Place {
+                what: What::Run(baseline.run),
+                version: to,
+                sum: self.sum(),
+            }),
+            false => Err(Wrong::other(format!(
+                "event {} of {} takes back run {of} from {from:?} to {to:?}, which is wrong",
+                event.sequence,
+                self.id()
+            ))),
+        }
+    }
+
     /// Compares the events that a reader saw, which are at least the first `at_least`.
     ///
     /// # Errors
     /// Something is wrong.
     pub fn check_read(&self, at_least: u64, seen: &[Event]) -> Result<(), Wrong> {
-        for (at, event) in seen.iter().enumerate() {
+        let first = seen.first().map_or(1, |event| event.sequence);
+        // It may have been read before or after an erasure.
+        if first > self.first || (first > 1 && first < self.first) {
+            return Err(Wrong::lost(format!(
+                "a reader saw {} from event {first} on, and it is stored from {} on",
+                self.id(),
+                self.first
+            )));
+        }
+        for (at, event) in (first - 1..).zip(seen) {
             let what = match event.event_type == MIGRATED {
                 true => Baseline::from_event(event).ok().map(|b| What::Run(b.run)),
                 false => Some(What::Token(decode(event)?.token())),
             };
-            let known = self.places.get(at).map(|place| place.what);
-            if known.is_none() || known != what || event.sequence != at as u64 + 1 {
+            let known = usize::try_from(at).ok();
+            let known = known
+                .and_then(|at| self.places.get(at))
+                .map(|place| place.what);
+            if known.is_none() || known != what || event.sequence != at + 1 {
                 return Err(Wrong::other(format!(
                     "a reader saw {what:?} as event {} of {}, which is {known:?}",
                     event.sequence,
@@ -417,7 +514,7 @@ impl Stream {
                 )));
             }
         }
-        if (seen.len() as u64) < at_least {
+        if (seen.len() as u64 + first - 1) < at_least {
             return Err(Wrong::lost(format!(
                 "a reader saw {} events of {}, of which {at_least} were durable",
                 seen.len(),
@@ -456,6 +553,17 @@ impl Stream {
         if told != must {
             return Err(Wrong::other(format!(
                 "the head of {id} says {told:?}, and its events {must:?}"
+            )));
+        }
+        let kept = usize::try_from(head.first_kept).unwrap_or(usize::MAX);
+        let at = self.places.get(kept.saturating_sub(1));
+        if self.erases && head.first_kept > self.first && at.is_some_and(migrated) {
+            self.first = head.first_kept;
+        }
+        if head.first_kept != self.first {
+            return Err(Wrong::other(format!(
+                "the head of {id} says that events are kept from {} on, and they are from {} on",
+                head.first_kept, self.first
             )));
         }
         if !self.held.check(head.held, settled) {

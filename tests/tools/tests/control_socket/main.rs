@@ -34,7 +34,7 @@ async fn a_run_is_driven_from_outside(store: impl Store) {
         plan["versions"],
         json!([{
             "version": {"name": "job", "version": "v1"}, "processes": JOBS, "in_flight": JOBS,
-            "held": 0, "due": JOBS, "status": "outdated", "route": "job@v1 -> v2", "reason": null,
+            "held": 0, "undone": 0, "due": JOBS, "status": "outdated", "route": "job@v1 -> v2", "reason": null,
         }])
     );
     let mut first = Client::new(&path).await;
