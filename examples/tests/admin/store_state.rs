@@ -15,6 +15,8 @@ pub(crate) struct Stands {
     pub(crate) at: BTreeMap<String, usize>,
     /// The number of applications by number of migrations.
     pub(crate) migrations: BTreeMap<usize, usize>,
+    /// The number of applications whose first events were erased.
+    pub(crate) erased: usize,
 }
 
 impl Stands {
@@ -36,6 +38,7 @@ pub(crate) fn stands(sample: &Sample) -> Stands {
             let head = store.head(&stream).await.unwrap().unwrap();
             let version = head.workflow_id.to_string();
             *stands.at.entry(version).or_default() += 1;
+            stands.erased += usize::from(head.first_kept > 1);
             let events = store.read_all(&stream, 0, 10_000).await.unwrap();
             let migrations = events.iter().filter(|event| event.event_type == MIGRATED);
             *stands.migrations.entry(migrations.count()).or_default() += 1;

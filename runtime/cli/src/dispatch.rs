@@ -193,7 +193,7 @@ pub(crate) fn command() -> clap::Command {
 
 /// Hides the options of a plan that a command does not support.
 fn without_unsupported(mut command: clap::Command) -> clap::Command {
-    if matches!(command.get_name(), "verify" | "undo" | "redo") {
+    if matches!(command.get_name(), "verify" | "undo" | "redo" | "erase") {
         for id in crate::selection::NOT_BY_STREAM {
             command = command.mut_arg(id, |arg| arg.hide(true));
         }

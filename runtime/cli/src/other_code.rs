@@ -2,13 +2,20 @@
 //! as after the next release was deployed.
 
 use state_migration_core::RunId;
-use state_migration_runner::{Execution, Plan, RunCounts, RunRecord};
+use state_migration_runner::{Execution, Plan, RunCounts, RunKind, RunRecord};
 
 use crate::context::Context;
 use crate::exit_code::Failure;
 use crate::history::History;
 use crate::local::planned_again;
 use crate::view::run_summary::RunLine;
+
+/// Whether a run that was last executed with a plan can be continued with the migrations of
+/// this program. Of a service this is not known.
+pub(crate) fn fits(context: &Context, record: &RunRecord, last: &Plan) -> bool {
+    // An erasure runs no code.
+    record.kind == RunKind::Erase || has_code_of(context, last)
+}
 
 /// Whether the migrations of this program are those of a plan. Of a service this is not
 /// known.
@@ -90,7 +97,7 @@ impl OtherCode {
             return Ok(None);
         };
         let executions = history.executions(id).await?;
-        if has_code_of(context, record.last_plan(&executions)) {
+        if fits(context, &record, record.last_plan(&executions)) {
             return Ok(None);
         }
         let number = run.number;

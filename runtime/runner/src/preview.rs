@@ -98,7 +98,12 @@ pub async fn past_migration(
         after: Ok(baseline.state.get().to_owned()),
         failure: None,
     };
-    if let VersionStatus::Behind(route) = migrations.version_status(&baseline.source()) {
+    if replay_after + 1 < head.first_kept {
+        preview.before = Err(format!(
+            "the events before event {} were erased, so the state before the migration cannot be computed",
+            head.first_kept
+        ));
+    } else if let VersionStatus::Behind(route) = migrations.version_status(&baseline.source()) {
         let code = UserCode::new(deadline, false);
         let window = (replay_after, last);
         match folded(events, &code, route, stream, head, window).await {

@@ -9,7 +9,7 @@ use state_migration_core::{Error, MigrationRegistry, Predicates, RunId, Selectio
 use crate::control::RunControl;
 use crate::observe::Observer;
 use crate::restrictions::Restrictions;
-use crate::run::{RunKind, Runs, SnapshotUse};
+use crate::run::{Plan, RunKind, Runs, SnapshotUse};
 use crate::user_code::abandoned::Abandoned;
 use crate::user_code::threads::UserCode;
 
@@ -26,6 +26,8 @@ pub(crate) struct RunContext {
     pub(crate) undone: Arc<BTreeSet<WorkflowId>>,
     /// The predicates that a selection may name.
     pub(crate) predicates: Predicates,
+    /// The plan of the run whose history this run is about.
+    pub(crate) history_of: Option<Arc<Plan>>,
     /// Whether this is a dry run.
     pub(crate) dry: bool,
     /// Whether the store is a copy, on which this run is rehearsed.

@@ -5,12 +5,13 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use state_migration::{
-    EventStore, FailureClass, MIGRATED, MemoryStore, MigrationReport, MigrationRunner, Process,
-    RunKind, RunState, Runs, Selection, SlateDbStore, SnapshotStore, WorkflowId,
+    EventStore, FailureClass, MIGRATED, MemoryStore, MigrationRegistry, MigrationReport,
+    MigrationRunner, Process, RunKind, RunState, Runs, Selection, SlateDbStore, SnapshotStore,
+    WorkflowId,
 };
 use state_migration_tests::orders::{
-    OrderEvent, OrderV1, OrderV1ToV2Migration, OrderV2, folded, history, identity, load,
-    order_v1_to_v2, place,
+    OrderEvent, OrderV1, OrderV1ToV2Migration, OrderV2, OrderV2ToV3Migration, folded, history,
+    identity, load, order_v1_to_v2, place,
 };
 use state_migration_tests::stores::OnDisk;
 
@@ -203,6 +204,58 @@ async fn writers_continue_meanwhile(store: impl Store) {
     assert_eq!(loaded, *order.state());
 }
 
+/// To see it fail: let `may_be_before` or `newer` find nothing.
+async fn what_was_erased_of_a_run_before_is_missed(store: impl Store) {
+    for n in 0..ORDERS {
+        place(&store, &store, n).await.unwrap();
+    }
+    let first =
+        Selection::all().streams((0..10).map(|n| identity::<OrderV1>(n).stream_id().clone()));
+    let some = runner(&store).select(first).run().await.run.unwrap();
+    let rest = runner(&store).run().await.run.unwrap();
+    let registry = MigrationRegistry::builder()
+        .with(OrderV1ToV2Migration)
+        .with(OrderV2ToV3Migration)
+        .build()
+        .unwrap();
+    let newer = || MigrationRunner::new(registry.clone(), store.clone(), store.clone());
+    let one = identity::<OrderV1>(5).stream_id().clone();
+    let of_one = Selection::all().streams([one]);
+    is_done(&newer().select(of_one).erase().await, 1, history(5).len());
+    let failed = |report: &MigrationReport| {
+        let erased = report.failed_by_class.get(&FailureClass::Erased).copied();
+        assert_eq!(erased.unwrap_or_default(), report.error_count, "{report}");
+        report.error_count
+    };
+    // The other run was for the version before.
+    for (run, gone) in [(some, 1), (rest, 0)] {
+        assert_eq!(failed(&newer().verify(Some(run)).await), gone);
+    }
+
+    let further = newer().run().await;
+    assert_eq!(further.migrated, ORDERS as usize, "{further}");
+    // A program that does not know a version leaves the events to one that does.
+    let older = runner(&store).erase().await;
+    let newer_than = FailureClass::NewerThanProgram;
+    assert_eq!(
+        older.failed_by_class[&newer_than], ORDERS as usize,
+        "{older}"
+    );
+    assert_eq!((older.migrated, older.erased), (0, 0), "{older}");
+    let events = old_events(0..ORDERS) - history(5).len() + ORDERS as usize;
+    is_done(&newer().erase().await, ORDERS, events);
+    for run in [some, rest] {
+        for report in [
+            newer().verify(Some(run)).await,
+            newer().dry_undo(run).await,
+            newer().undo(run).await,
+            newer().redo(run).await,
+        ] {
+            assert_eq!(failed(&report), ORDERS as usize, "{report}");
+        }
+    }
+}
+
 macro_rules! in_memory_and_on_disk {
     ($($name:ident),* $(,)?) => {
         mod in_memory {
@@ -228,4 +281,5 @@ in_memory_and_on_disk! {
     what_no_replay_reads_is_removed,
     a_long_history_is_removed_in_parts,
     writers_continue_meanwhile,
+    what_was_erased_of_a_run_before_is_missed,
 }

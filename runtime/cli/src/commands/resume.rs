@@ -7,7 +7,7 @@ use crate::context::Context;
 use crate::exit_code::{Exit, Failure, Reason};
 use crate::goal::Goal;
 use crate::local::{AuditArgs, ExecutionArgs, drive, planned_again};
-use crate::other_code::ways_on;
+use crate::other_code::{fits, ways_on};
 use crate::remote;
 use crate::run_selector::WhichRun;
 use crate::store::Claim;
@@ -114,7 +114,7 @@ impl Resume {
             return Ok(());
         }
         let plan = planned_again(context, &record.plan)?;
-        if plan.fingerprint != last.fingerprint && !self.force {
+        if !fits(context, record, last) && !self.force {
             // An older program can neither resume the run nor start another one.
             if let Some(older) = older {
                 return Err(older.run(record.id));

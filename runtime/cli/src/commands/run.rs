@@ -192,7 +192,7 @@ impl Run {
             match &claimed.kind {
                 _ if is_alive => {}
                 // Half of the processes would be left as they are, and forgotten.
-                RunKind::Undo { .. } | RunKind::Redo { .. } => {
+                RunKind::Undo { .. } | RunKind::Redo { .. } | RunKind::Erase => {
                     runs.close().await?;
                     let kind = claimed.kind.name();
                     let failure = Failure::refused(

@@ -581,7 +581,7 @@ impl Answer for RunSummary {
                 line(
                     "workflow",
                     &format!(
-                        "{}: {} migrated, {} failed, {} skipped",
+                        "{}: {} {what}, {} failed, {} skipped",
                         plain(&of_it.workflow),
                         count(of_it.migrated),
                         count(of_it.failed),

@@ -678,7 +678,10 @@ fn convert_one(
     let (stream, version) = (&scanned.stream, &scanned.head.workflow_id);
     if let Some(history) = &context.history {
         return Ok(match (history.erases(), history.skips(&scanned.head)) {
-            (true, None) => Converted::Erased(history.erasure(stream, &scanned.head)),
+            (true, None) => match history.newer(stream, &scanned.head) {
+                None => Converted::Erased(history.erasure(stream, &scanned.head)),
+                Some(newer) => Converted::Failed(newer),
+            },
             (true, Some(skipped)) => Converted::Skipped(skipped),
             (false, _) => replay(context, history, scanned, watchdog),
         });

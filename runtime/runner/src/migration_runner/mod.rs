@@ -150,6 +150,7 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
             selection: run_options.selection.clone(),
             restrictions: Restrictions::default(),
             undone: Arc::default(),
+            history_of: None,
             predicates: run_options.predicates.clone(),
             dry,
             rehearses: self.options.rehearses,
@@ -457,6 +458,7 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
         let Some(record) = runs.get(of).await? else {
             return Err(not_in_the_store(of));
         };
+        run.history_of = Some(Arc::new(record.plan.clone()));
         match (&run.kind, &record.kind) {
             (RunKind::Verify { .. }, _)
             | (_, RunKind::Migrate | RunKind::Retry { .. } | RunKind::Lazy) => Ok(()),
@@ -527,6 +529,13 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
             run.check_determinism = plan.options.check_determinism;
             run.deadline = Duration::from_millis(plan.options.deadline_ms);
             run.snapshots = plan.options.snapshots;
+            if let RunKind::Undo { of } | RunKind::Redo { of } = run.kind {
+                let of = match &runs {
+                    Some(runs) => runs.get(of).await?,
+                    None => None,
+                };
+                run.history_of = of.map(|record| Arc::new(record.plan));
+            }
             self.restrict(run).await?;
         }
         let plan = began.as_ref().map(|record| {
@@ -540,6 +549,8 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
         if let (Some(plan), Some(last)) = (&plan, &last)
             && plan.fingerprint != last.fingerprint
             && !run_options.force
+            // It runs no code.
+            && run.kind != RunKind::Erase
         {
             return Err(Error::invalid(format!(
                 "run {id} was last executed with plan {}, but the migrations of this program give plan {}; resume the run with the original program or with `force`, or start a new run",

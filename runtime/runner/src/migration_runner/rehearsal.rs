@@ -1,22 +1,26 @@
 //! The rehearsal of a run: the run itself, on a copy of the store.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use state_migration_core::store_api::{claim, transactional};
 use state_migration_core::{
-    Error, EventStore, MigrationRegistry, RehearsalNeeds, Selection, SnapshotStore, Subject,
+    DueFilter, DueOf, Error, EventStore, Head, MigrationRegistry, RehearsalNeeds, Selection,
+    SkippedBy, SnapshotStore, StreamId, Subject, Verdict, WorkflowId,
 };
 
 use crate::control::Progress;
+use crate::forecast::census::Census;
 use crate::migration_runner::MigrationRunner;
 use crate::options::{RunOptions, RunRequest};
 use crate::report::{MigrationReport, Rehearsed};
-use crate::run::{RunState, run_log};
+use crate::run::{RunState, Store, run_log};
 use crate::stages::due;
+use crate::stages::scan::{self, Snapshots};
 
-/// Number of processes that are tried to find out how much a rehearsal writes.
+/// Number of processes that are read to find out how much a rehearsal writes.
 const SAMPLE: usize = 64;
 
 /// Bytes that a run writes for a process, beside its state: an event and a head.
@@ -96,8 +100,8 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
         if let Some(holder) = holder.filter(|holder| !run_log::is_dead(holder, &store)) {
             return Err(run_log::claimed(holder.run));
         }
-        let bytes = self.bytes_written(run_options, migrations).await?;
-        let copy = store.rehearsal(RehearsalNeeds::bytes(bytes)).await?;
+        let bytes = self.bytes_written(&store, run_options, migrations).await?;
+        let copy = store.rehearsal(RehearsalNeeds::bytes(Some(bytes))).await?;
         if keep && copy.location().is_none() {
             copy.end("null", false).await?;
             return Err(Error::invalid(
@@ -156,16 +160,52 @@ impl<M, ES: EventStore, SS: SnapshotStore> MigrationRunner<M, ES, SS> {
         runner
     }
 
-    /// About how many bytes a run writes; `None` if nothing was measured.
+    /// About how many bytes a run writes. Events are read, and no user code runs.
     async fn bytes_written(
         &self,
+        store: &Store,
         run_options: &RunOptions,
         migrations: &MigrationRegistry,
-    ) -> Result<Option<u64>, Error> {
+    ) -> Result<u64, Error> {
         let plan = run_options.plan(migrations);
-        let forecast = self.forecast(run_options, &plan, None, SAMPLE).await?;
-        let estimate = forecast.estimate;
-        let bytes = |read: u64| TIMES * (read + estimate.processes * ROWS);
-        Ok(estimate.read_bytes.map(bytes))
+        let froms: BTreeSet<_> = plan.routes.iter().map(|it| it.from.clone()).collect();
+        let is_due = |head: &Head| froms.contains(&head.workflow_id);
+        let census = Census::of(&self.events, &plan.selection, is_due).await?;
+        let filter = Arc::new(AtVersions(froms.clone(), plan.selection.clone()));
+        let (mut read, mut processes) = (0, 0);
+        for range in census.sample(SAMPLE).0 {
+            let of = DueOf::Range(range);
+            let page = scan::page(store, of, filter.clone(), SAMPLE, Snapshots::default());
+            for process in page.await?.processes {
+                processes += 1;
+                let bytes = process
+                    .events
+                    .iter()
+                    .map(|event| event.payload.len() as u64);
+                read += bytes.sum::<u64>();
+            }
+        }
+        let of_process = read / processes.max(1) + ROWS;
+        Ok(TIMES * census.due() * of_process)
+    }
+}
+
+/// A filter for the selected processes at some versions.
+struct AtVersions(BTreeSet<WorkflowId>, Selection);
+
+impl DueFilter for AtVersions {
+    fn versions(&self) -> Option<&BTreeSet<WorkflowId>> {
+        Some(&self.0)
+    }
+
+    fn verdict(&self, stream: &StreamId, _: &Head) -> Verdict {
+        match self.1.selects(stream) {
+            true => Verdict::Due,
+            false => Verdict::Pass(SkippedBy::default()),
+        }
+    }
+
+    fn wants_unreadable(&self, _: &StreamId) -> bool {
+        false
     }
 }

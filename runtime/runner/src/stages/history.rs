@@ -14,7 +14,7 @@ use state_migration_core::redaction::{self, Lists};
 use state_migration_core::{
     Baseline, BaselineKind, Erasure, Error, Event, FailureClass, Fingerprint, Head, Hop, MIGRATED,
     Migration, MigrationError, MigrationRegistry, NewEvent, RunId, SkippedBy, Stage, StreamId,
-    VersionCode, WorkflowId,
+    VersionCode, VersionStatus, WorkflowId,
 };
 
 use crate::rewritten::StateAfter;
@@ -22,6 +22,7 @@ use crate::run::totals::RunTotals;
 use crate::run::{Plan, RunKind, suspects};
 use crate::run_context::RunContext;
 use crate::stages::convert::{self, Converted};
+use crate::stages::due;
 use crate::stages::fold::{self, RunningFold};
 use crate::stages::scan::Scanned;
 use crate::user_code::panics::{DropGuarded, WAY_OUT, catch, short};
@@ -51,6 +52,8 @@ pub(crate) struct HistoryRun {
     kind: RunKind,
     /// The run whose migrations it is about; `None`: all runs.
     of: Option<RunId>,
+    /// The plan of that run, if it is known.
+    plan: Option<Arc<Plan>>,
     id: RunId,
     migrations: Arc<MigrationRegistry>,
     codes: BTreeMap<WorkflowId, VersionCode>,
@@ -71,7 +74,11 @@ pub(crate) enum Outcome {
 impl HistoryRun {
     /// `None` for a run that migrates.
     pub(crate) fn of(run: &RunContext, id: RunId) -> Option<Self> {
-        Self::of_kind(&run.kind, id, &run.migrations, run.dry)
+        let history = Self::of_kind(&run.kind, id, &run.migrations, run.dry)?;
+        Some(Self {
+            plan: run.history_of.clone(),
+            ..history
+        })
     }
 
     /// The same from its parts.
@@ -95,6 +102,7 @@ impl HistoryRun {
         Some(Self {
             kind: kind.clone(),
             of,
+            plan: None,
             id,
             migrations: migrations.clone(),
             codes: codes.collect(),
@@ -138,6 +146,19 @@ impl HistoryRun {
         self.kind == RunKind::Erase
     }
 
+    /// The failure of a process that is newer than this program: its program may need the
+    /// events.
+    pub(crate) fn newer(&self, stream: &StreamId, head: &Head) -> Option<MigrationError> {
+        let version = &head.workflow_id;
+        match self.migrations.version_status(version) {
+            VersionStatus::NoRoute => {
+                let failed = due::no_route(&self.migrations, stream.clone(), version);
+                Some(failed).filter(|it| it.class == FailureClass::NewerThanProgram)
+            }
+            _ => None,
+        }
+    }
+
     /// What is removed of a process that is not skipped, in one commit.
     pub(crate) fn erasure(&self, stream: &StreamId, head: &Head) -> Erased {
         let baseline = head.baseline.unwrap_or(head.first_kept);
@@ -153,6 +174,17 @@ impl HistoryRun {
                 before,
             },
             is_complete: before == baseline,
+        }
+    }
+
+    /// Whether the run may have migrated a process to a version before this one. At a version
+    /// that the run migrates from, it has not, or was undone.
+    fn may_be_before(&self, version: &WorkflowId) -> bool {
+        let routes = self.plan.iter().flat_map(|plan| &plan.routes);
+        let mut routes = routes.filter(|route| route.from.name() == version.name());
+        match routes.next() {
+            None => false,
+            Some(first) => first.from != *version && routes.all(|it| it.from != *version),
         }
     }
 
@@ -495,6 +527,8 @@ fn erased(stream: &StreamId, sequence: u64) -> MigrationError {
 /// A replay of the history of a process.
 pub(crate) struct Replay {
     stream: StreamId,
+    /// The version before the first event that is left, if events before it were erased.
+    erased_to: Option<WorkflowId>,
     recorded: Line,
     corrected: Option<Line>,
     /// Whether the run was undone since it migrated the process.
@@ -517,10 +551,12 @@ impl Replay {
         is_whole: bool,
     ) -> Result<Self, MigrationError> {
         let line = || Line::begin(run, stream, &first, is_whole);
+        let (recorded, corrected) = (line()?, corrects.then(line).transpose()?);
         Ok(Self {
             stream: stream.clone(),
-            recorded: line()?,
-            corrected: corrects.then(line).transpose()?,
+            erased_to: (!is_whole).then_some(first),
+            recorded,
+            corrected,
             is_undone: false,
             is_redone: false,
             verified: 0,
@@ -807,7 +843,7 @@ impl Replay {
         match run.kind {
             RunKind::Undo { of } => self.finish_undo(run, head, of),
             RunKind::Redo { of } => self.finish_redo(run, head, of),
-            _ if self.verified == 0 => Ok(not_of_the_run()),
+            _ if self.verified == 0 => self.not_found(run, head),
             _ if self.differences.is_empty() => Ok(Outcome::Verified),
             _ => Err(self.differences.swap_remove(0)),
         }
@@ -821,7 +857,7 @@ impl Replay {
     ) -> Result<Outcome, MigrationError> {
         let levels = &self.recorded.levels;
         let Some(at) = levels.iter().rposition(|level| level.run == of) else {
-            return Ok(self.without_migration());
+            return self.without_migration(run, head);
         };
         let cannot = |message: String| {
             MigrationError::new(
@@ -886,11 +922,35 @@ impl Replay {
     }
 
     /// The result for a process that has no migration of the run any more, or never had.
-    fn without_migration(&self) -> Outcome {
+    fn without_migration(&self, run: &HistoryRun, head: &Head) -> Result<Outcome, MigrationError> {
         match self.is_undone {
-            true => Outcome::Skipped(SkippedBy::with(|counts| counts.already_there = 1)),
-            false => not_of_the_run(),
+            true => Ok(Outcome::Skipped(SkippedBy::with(|counts| {
+                counts.already_there = 1;
+            }))),
+            false => self.not_found(run, head),
         }
+    }
+
+    /// The result for a process in whose events there is nothing of the run.
+    fn not_found(&self, run: &HistoryRun, head: &Head) -> Result<Outcome, MigrationError> {
+        let erased_to = self.erased_to.as_ref();
+        if !erased_to.is_some_and(|version| run.may_be_before(version)) {
+            return Ok(Outcome::Skipped(SkippedBy::with(|counts| {
+                counts.not_selected = 1;
+            })));
+        }
+        let sequence = head.first_kept;
+        Err(MigrationError {
+            sequence: Some(sequence),
+            ..MigrationError::new(
+                Stage::Reading,
+                FailureClass::Erased,
+                &self.stream,
+                format!(
+                    "the events before event {sequence} were erased, and with them what the run may have recorded"
+                ),
+            )
+        })
     }
 
     fn finish_redo(
@@ -901,7 +961,7 @@ impl Replay {
     ) -> Result<Outcome, MigrationError> {
         let level = self.recorded.levels.iter().rfind(|level| level.run == of);
         let Some((sequence, is_whole)) = level.map(|it| (it.sequence, it.below.is_some())) else {
-            return Ok(self.without_migration());
+            return self.without_migration(run, head);
         };
         if !is_whole {
             return Err(erased(&self.stream, sequence));
@@ -928,10 +988,6 @@ impl Replay {
         converted.difference = Some(difference);
         Ok(Outcome::Changed(Box::new(converted)))
     }
-}
-
-fn not_of_the_run() -> Outcome {
-    Outcome::Skipped(SkippedBy::with(|counts| counts.not_selected = 1))
 }
 
 /// The first difference of two states of a version, without values.

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::program::{Ran, finish, program};
 use crate::sample::Sample;
-use crate::store_state::stands;
+use crate::store_state::{Stands, stands};
 use crate::suggested_commands::can_be_typed;
 use crate::{FIXED, LOSSY, OPENER};
 
@@ -27,13 +27,18 @@ fn ask(sample: &Sample, args: &[&str], code: i32) -> Value {
 
 /// Kills a command once some processes have this number of migrations.
 fn kill(of: &str, sample: &Sample, args: &[&str], migrations: usize) {
+    let moved = |stands: &Stands| stands.migrations.get(&migrations).copied();
+    kill_at(of, sample, args, |stands| moved(stands).unwrap_or_default());
+}
+
+/// Kills a command once it is done with some processes.
+fn kill_at(of: &str, sample: &Sample, args: &[&str], done: impl Fn(&Stands) -> usize) {
     let mut command = program(of, args);
     command.current_dir(sample.folder());
     command.args(["--store", "./loans", "--yes", "--throttle", "60"]);
     command.stdin(Stdio::null()).stdout(Stdio::null());
     let mut child = command.stderr(Stdio::null()).spawn().unwrap();
-    let moved = || stands(sample).migrations.get(&migrations).copied();
-    while moved().unwrap_or_default() < 10 {
+    while done(&stands(sample)) < 10 {
         assert!(child.try_wait().unwrap().is_none(), "it ended too soon");
         thread::sleep(Duration::from_millis(50));
     }
@@ -138,4 +143,56 @@ fn a_job_leaves_an_interrupted_redo_to_be_resumed() {
     assert!(dry.stderr.contains(warning), "{}", dry.stderr);
     ask(&sample, &["resume", "2"], 0);
     ask(&sample, &["verify", "1"], 0);
+}
+
+/// To see it fail: let `fits` ask for the same plan, or let `Run::interrupted` begin a run.
+#[test]
+fn an_interrupted_erasure_is_resumed_by_any_release() {
+    let sample = Sample::new();
+    say(LOSSY, &sample, &["run", "--yes"], 0);
+    let erase = ["erase", "--before-baseline"];
+    kill_at(LOSSY, &sample, &erase, |stands| stands.erased);
+    assert!((10..240).contains(&stands(&sample).erased));
+    // It runs no code, so other code is no reason to refuse it, or to warn.
+    for args in [&["status"][..], &["show", "2"]] {
+        let said = ask(&sample, args, 0);
+        let next = json!(["loans-2014 --store ./loans resume 2"]);
+        assert_eq!(said["next"], next, "{said}");
+        assert!(!warnings(&said).contains("other migrations"), "{said}");
+    }
+    let refused = ask(&sample, &["run", "--yes", "--or-resume"], 4);
+    assert_eq!(refused["reason"], "interrupted_run", "{refused}");
+    let resumed = ask(&sample, &["resume", "last"], 0);
+    assert_eq!(resumed["migrated"], 240, "{resumed}");
+    assert_eq!(stands(&sample).erased, 240);
+    let shown = say(FIXED, &sample, &["show", "2"], 0).stdout;
+    assert!(shown.contains(" erased, 0 failed\n"), "{shown}");
+    assert!(!shown.contains(" migrated"), "{shown}");
+    // What was erased is no damage, and what is left of it is named where it is exported.
+    let one = ask(
+        &sample,
+        &["processes", "--migrated-by", "1", "--limit", "1"],
+        0,
+    );
+    let one = one["processes"][0]["stream"].as_str().unwrap().to_owned();
+    let inspected = ask(&sample, &["inspect", &one], 0);
+    assert_eq!(inspected["change"]["failure"], Value::Null, "{inspected}");
+    let why = inspected["change"]["missing"].as_str().unwrap();
+    assert!(why.contains(" were erased, so the state"), "{why}");
+    for (pointer, code) in [("/ApplicationSubmitted", 0), ("/from", 0), ("/*/*", 2)] {
+        let out = pointer.replace(['/', '*'], "x");
+        let export = [
+            "export", "--out", &out, "--stream", &one, "--redact", pointer,
+        ];
+        let said = ask(&sample, &export, code);
+        assert_eq!(said["recorded"], u64::from(code == 0), "{said}");
+        if code == 0 {
+            assert_eq!(said["redacted"], 0, "{said}");
+            assert_eq!(said["unused"], json!([pointer]), "{said}");
+        } else {
+            let why = said["failed"][0]["message"].as_str().unwrap();
+            assert!(!why.contains("backup"), "{why}");
+            assert!(why.contains("and not with those of the store"), "{why}");
+        }
+    }
 }

@@ -256,3 +256,16 @@ fn a_rehearsal_ends_a_program_once_for_each_deadly_process() {
     assert_eq!(parcels.deaths(), BTreeMap::from([(50, 2)]));
     assert!(!parcels.in_user_code());
 }
+
+/// The test fails if a rehearsal runs code before there is a copy.
+#[test]
+fn a_rehearsal_of_a_small_store_ends_once_for_each_deadly_process() {
+    let parcels = Parcels::new(20, &["aborts@7"], 1_000);
+    let ended = parcels.tool(&["rehearse"]);
+    assert_eq!(ended.status.code(), None, "{ended:?}");
+    let rehearsed = parcels.tool(&["rehearse"]);
+    let text = String::from_utf8_lossy(&rehearsed.stdout);
+    assert_eq!(rehearsed.status.code(), Some(0), "{rehearsed:?}");
+    assert!(text.contains("not tried: "), "{text}");
+    assert_eq!(parcels.deaths(), BTreeMap::from([(7, 1)]));
+}

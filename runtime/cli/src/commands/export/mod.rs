@@ -26,7 +26,7 @@ use crate::exit_code::{Exit, Failure, Reason};
 use crate::heads::Heads;
 use crate::selection::number;
 use crate::view::format::{count, counted};
-use crate::view::output::{Answer, BOLD, plain};
+use crate::view::output::{Answer, BOLD, WARN, plain};
 
 /// Number of events read at a time.
 const PAGE: usize = 1_000;
@@ -68,6 +68,8 @@ struct Exported {
     files: Vec<File>,
     /// Processes that could not be exported, with the reason.
     failed: Vec<Failed>,
+    /// Histories whose first events were erased, so that they begin with a recorded state.
+    recorded: u64,
     /// Values that were replaced.
     redacted: u64,
     /// Pointers under which no value was found.
@@ -105,6 +107,7 @@ struct History {
     text: String,
     events: u64,
     states: u64,
+    begins_with_state: bool,
 }
 
 impl Export {
@@ -134,7 +137,7 @@ impl Export {
         };
         create(&self.out)?;
         let mut redactor = Redactor::new(self.redact.clone());
-        let (mut files, mut failed) = (Vec::new(), Vec::new());
+        let (mut files, mut failed, mut recorded) = (Vec::new(), Vec::new(), 0);
         for (number, stream) in (1..).zip(&chosen) {
             let name = match self.plain {
                 true => stream.to_string(),
@@ -142,7 +145,10 @@ impl Export {
             };
             let history = self.history(migrations, reader, &mut redactor, stream, &name);
             match history.await {
-                Ok(history) => files.push(self.write(number, history)?),
+                Ok(history) => {
+                    recorded += u64::from(history.begins_with_state);
+                    files.push(self.write(number, history)?);
+                }
                 Err(message) => failed.push(Failed {
                     stream: stream.to_string(),
                     message,
@@ -154,6 +160,7 @@ impl Export {
             folder: self.out.display().to_string(),
             files,
             failed,
+            recorded: recorded * u64::from(!self.plain),
             redacted: redactor.values,
             unused: redactor.unused().collect(),
             readable: readable
@@ -169,7 +176,7 @@ impl Export {
         })
     }
 
-    /// The history of a process, or why there is none.
+    /// The history of a process, or why it cannot be exported.
     async fn history(
         &self,
         migrations: &Arc<MigrationRegistry>,
@@ -181,7 +188,17 @@ impl Export {
         let head = reader.head(stream).await.map_err(|it| it.to_string())?;
         let head = head.ok_or_else(|| format!("the store has no stream {stream}"))?;
         let mut events = events(reader, stream, &head).await?;
-        for event in &mut events {
+        if self.plain {
+            let states = rewritten::states(migrations, stream, &mut events);
+            let states = states.map_err(|error| error.to_string())?;
+            return text(name, &head.workflow_id, &events, &states);
+        }
+        let mut in_store = events.clone();
+        for (at, event) in events.iter_mut().enumerate() {
+            // The states after the first event are computed.
+            if at > 0 && event.event_type == MIGRATED {
+                continue;
+            }
             let json = std::str::from_utf8(&event.payload).ok();
             let redacted = json.and_then(|json| redactor.payload(&event.event_type, json));
             let redacted = redacted
@@ -189,9 +206,16 @@ impl Export {
             event.payload = redacted.into();
         }
         let states = rewritten::states(migrations, stream, &mut events);
-        let states = states.map_err(|error| match self.plain {
-            true => error.to_string(),
-            false => format!("{error}; a value that was replaced may have to be one of a few"),
+        let states = states.map_err(|error| {
+            if let Err(error) = rewritten::states(migrations, stream, &mut in_store) {
+                return error.to_string();
+            }
+            let at = error.sequence;
+            let place = at.map_or_else(String::new, |at| format!(" at event {at}"));
+            format!(
+                "{}{place} fails with the replaced values, and not with those of the store ({}): a value that was replaced may have to be one of a few",
+                error.stage, error.class
+            )
         })?;
         text(name, &head.workflow_id, &events, &states)
     }
@@ -203,6 +227,7 @@ impl Export {
             text,
             events,
             states,
+            ..
         } = history;
         let part = |text: &str| -> String {
             let plain = |letter: char| match letter.is_ascii_alphanumeric() || letter == '.' {
@@ -347,6 +372,7 @@ fn text(
         text,
         events: events.len() as u64,
         states: states.len() as u64,
+        begins_with_state: events.first().is_some_and(|it| it.event_type == MIGRATED),
     })
 }
 
@@ -385,6 +411,13 @@ impl Answer for Exported {
             writeln!(out, "  {}  {events}, {states}", plain(&file.file))?;
         }
         writeln!(out, "{} values replaced", count(self.redacted))?;
+        if self.recorded > 0 {
+            let histories = counted(self.recorded, "history begins", "histories begin");
+            writeln!(
+                out,
+                "{WARN}{histories} with a recorded state{WARN:#}, in which only pointers that begin with /state replace values"
+            )?;
+        }
         for pointer in &self.unused {
             writeln!(out, "no value was found under {}", plain(pointer))?;
         }

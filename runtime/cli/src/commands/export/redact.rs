@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
 
 use serde_json::value::RawValue;
-use state_migration_core::redaction;
+use state_migration_core::{MIGRATED, redaction};
 use uuid::Uuid;
 
 /// How often another replacement is drawn if one is taken.
@@ -79,13 +79,17 @@ impl Redactor {
         unused.map(|(_, pointer)| format!("/{}", pointer.0.join("/")))
     }
 
-    /// The payload of an event of this type with replacements; `None` if it is no JSON.
+    /// The payload of an event of this type with replacements; `None` if it is not JSON.
     pub(crate) fn payload(&mut self, event_type: &str, json: &str) -> Option<String> {
         redaction::rewrite(json, &mut |path, value| self.value(event_type, path, value))
     }
 
     /// The replacement of a value that is neither an object nor a list.
     fn value(&mut self, event_type: &str, path: &[String], value: &RawValue) -> Option<String> {
+        // Versions and fingerprints, without which the history cannot be replayed.
+        if event_type == MIGRATED && path.first().is_none_or(|first| first != "state") {
+            return None;
+        }
         let mut pointers = self.pointers.iter().enumerate();
         let covering = pointers.find(|(_, pointer)| pointer.covers(path));
         let is_text = value.get().starts_with('"');

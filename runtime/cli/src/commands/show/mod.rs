@@ -15,7 +15,7 @@ use state_migration_runner::{Execution, Plan, RunAction, RunCounts, RunRecord, S
 use crate::context::{Context, last_word, option};
 use crate::exit_code::{Exit, Failure};
 use crate::local::classes;
-use crate::other_code::{counts_at_ends, has_code_of, has_failed_with_this_code, ways_on};
+use crate::other_code::{counts_at_ends, fits, has_failed_with_this_code, ways_on};
 use crate::run_selector::WhichRun;
 use crate::selection::number;
 use crate::view::format::{self, count};
@@ -143,8 +143,9 @@ impl ExecutionView {
     }
 
     /// What the execution did.
-    fn counts(&self) -> String {
-        let mut text = format!("{}: {} migrated", self.number, count(self.migrated));
+    fn counts(&self, kind: &str) -> String {
+        let (number, done) = (self.number, done_by(kind));
+        let mut text = format!("{number}: {} {done}", count(self.migrated));
         if self.migrated_further > 0 {
             let _ = write!(text, ", {} migrated further", count(self.migrated_further));
         }
@@ -297,7 +298,7 @@ impl Show {
         };
         // The state in a store may be that of a program that was killed.
         let is_in_progress = run.is_claiming() && runs.is_open_elsewhere().await?;
-        let same_code = has_code_of(context, record.last_plan(&executions));
+        let same_code = fits(context, &record, record.last_plan(&executions));
         let code = Code {
             is_same: same_code,
             is_older: runs.check_program(context).await.is_err(),
@@ -493,7 +494,7 @@ impl Answer for RunView {
         line("skipped", &skipped_text(counts))?;
         if self.executed.len() > 1 {
             for execution in &self.executed {
-                line("execution", &execution.counts())?;
+                line("execution", &execution.counts(run.what))?;
             }
         }
         line("read", &format::bytes(counts.bytes))?;
