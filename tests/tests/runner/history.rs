@@ -702,6 +702,93 @@ async fn large_processes_are_undone_and_redone(store: impl Store) {
     assert_eq!((of_v2.counts.processes, of_v2.history), (0, 1));
 }
 
+/// The conversion of a release in which it refuses every order.
+struct Refuses(Wrong);
+
+impl StateMigration for Refuses {
+    type FromWorkflow = OrderV1;
+    type ToWorkflow = OrderV2;
+
+    fn source_workflow_id(&self) -> &WorkflowId {
+        &self.0.0
+    }
+
+    fn target_workflow_id(&self) -> &WorkflowId {
+        &self.0.1
+    }
+
+    fn migrate(&self, _: StateV1) -> Result<StateV2, ConversionError> {
+        Err("not this one".into())
+    }
+
+    fn decoder(&self) -> Option<Decoder> {
+        Some(Decoder::for_state::<StateV2>())
+    }
+}
+
+/// To see it fail: let `replay_once` begin with corrections.
+async fn an_exact_undo_needs_no_conversion(store: impl Store) {
+    place(&store, &store, 0).await.unwrap();
+    place(&store, &store, 1).await.unwrap();
+    let order = Process::<OrderV1>::open(identity::<OrderV1>(1), store.clone(), store.clone());
+    let mut order = order.await.unwrap();
+    for _ in 0..30 {
+        let many = vec![OrderEvent::Placed { euro: 3 }; 1_000];
+        order.append(&many).await.unwrap();
+    }
+    let v1 = order.state().clone();
+    let run = is_done(&runner(&store, right()).run().await, 2);
+    let back = Back(WorkflowId::of::<OrderV2>(), WorkflowId::of::<OrderV1>());
+    let refuses = MigrationRegistry::builder()
+        .with(Refuses(Wrong::new()))
+        .with(back);
+    let refusing = runner(&store, refuses.build().unwrap());
+    let verified = refusing.verify(Some(run)).await;
+    assert_eq!(verified.error_count, 2, "{verified}");
+    for error in &verified.errors {
+        assert!(error.sequence.is_some(), "{verified}");
+    }
+    let undone = refusing.undo(run).await;
+    is_done(&undone, 2);
+    assert_eq!(undone.large, 1, "{undone}");
+    assert_eq!(load::<OrderV1, _>(&store, 1).await.unwrap(), v1);
+}
+
+/// To see it fail: let `begin_at` take the version of a redo as that before the migration.
+async fn what_was_erased_with_a_migration_is_not_undone(store: impl Store) {
+    fill(&store).await;
+    let all = ORDERS as usize;
+    let run = is_done(&runner(&store, wrong()).run().await, all);
+    let redone = runner(&store, right()).redo(run).await;
+    assert!(redone.migrated > 0, "{redone}");
+    for n in 0..ORDERS {
+        append::<OrderV2>(&store, n).await;
+    }
+    is_done(&runner(&store, right()).erase().await, all);
+    // Those that a redo corrected have lost the migration.
+    let mut failed = 0;
+    for code in [right(), with_undo()] {
+        for undone in [
+            runner(&store, code.clone()).dry_undo(run).await,
+            runner(&store, code).undo(run).await,
+        ] {
+            let erased = undone.failed_by_class.get(&FailureClass::Erased).copied();
+            assert_eq!(erased, Some(redone.migrated), "{undone}");
+            failed = undone.error_count;
+        }
+    }
+    let mut at_v1 = 0;
+    for n in 0..ORDERS {
+        let head = store.head(identity::<OrderV1>(n).stream_id()).await;
+        let head = head.unwrap().unwrap();
+        let is_back = head.workflow_id == WorkflowId::of::<OrderV1>();
+        assert_eq!(head.undone, is_back, "order {n}");
+        at_v1 += usize::from(is_back);
+    }
+    assert_eq!(at_v1, all - failed);
+    assert!(at_v1 > 0, "those without a redo have an undo function");
+}
+
 macro_rules! in_memory_and_on_disk {
     ($($name:ident,)+) => {
         mod in_memory {
@@ -735,4 +822,6 @@ in_memory_and_on_disk! {
     others_are_counted_and_not_touched,
     what_needs_a_version_is_counted,
     large_processes_are_undone_and_redone,
+    an_exact_undo_needs_no_conversion,
+    what_was_erased_with_a_migration_is_not_undone,
 }

@@ -106,14 +106,14 @@ async fn checkpoints(folder: &Path) -> BTreeSet<String> {
     all.map(|checkpoint| checkpoint.id.to_string()).collect()
 }
 
-/// The files in the folder of the copies: notes have the name of a copy and `.json`.
+/// The copies, and the files about them, which have the name of a copy and `.json`.
 fn left(folder: &Path) -> (Vec<PathBuf>, Vec<PathBuf>) {
-    let Ok(files) = std::fs::read_dir(folder.join("rehearsals")) else {
-        return (Vec::new(), Vec::new());
+    let in_folder = |name: &str| {
+        let files = std::fs::read_dir(folder.join(name));
+        let files = files.into_iter().flatten();
+        files.map(|file| file.unwrap().path()).collect()
     };
-    files
-        .map(|file| file.unwrap().path())
-        .partition(|file| file.is_dir())
+    (in_folder("rehearsals"), in_folder("rehearsed"))
 }
 
 /// To see it fail: let `Copies::remove` do nothing, or `of_writer` keep its checkpoint.
@@ -249,9 +249,26 @@ async fn a_kept_copy_is_a_store_of_its_own() {
     let reader = SlateDbReader::open_local(&kept).await.unwrap();
     assert!(load::<OrderV2, _>(&reader, 1).await.is_ok());
     reader.close().await.unwrap();
+    // By whatever path.
+    let other = tempfile::tempdir().unwrap();
+    let link = other.path().join("link");
+    std::os::unix::fs::symlink(&kept, &link).unwrap();
+    let reader = SlateDbReader::open_local(&link).await.unwrap();
+    assert!(load::<OrderV2, _>(&reader, 1).await.is_ok());
+    // A copy of it would not find the files of the original.
+    let refused = runner(&reader).rehearse_and_keep().await;
+    let message = &refused.errors[0].message;
+    assert!(message.contains("rehearse in the original"), "{refused}");
+    reader.close().await.unwrap();
     // Its user removes it, and the store keeps nothing for it any more.
     assert_eq!(checkpoints(disk.folder()).await.len(), 1);
     std::fs::remove_dir_all(&kept).unwrap();
+    is_right(&runner(&store).rehearse().await);
+    assert_eq!(checkpoints(disk.folder()).await.len(), 0);
+    // All of them, with their folder.
+    is_right(&runner(&store).rehearse_and_keep().await);
+    assert_eq!(checkpoints(disk.folder()).await.len(), 1);
+    std::fs::remove_dir_all(kept.parent().unwrap()).unwrap();
     store.close().await.unwrap();
     assert_eq!(checkpoints(disk.folder()).await.len(), 0);
 }

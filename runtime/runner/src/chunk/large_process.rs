@@ -242,6 +242,24 @@ async fn replay_once(
     stream: &StreamId,
     head: &Head,
 ) -> Result<Outcome, StageError> {
+    let replay = async |corrects| replay_from_start(context, history, stream, head, corrects).await;
+    match replay(history.corrects()).await? {
+        Some(outcome) => Ok(outcome),
+        None => match replay(true).await? {
+            Some(outcome) => Ok(outcome),
+            None => Err(StageError::of_read(stream, scan::no_head(stream))),
+        },
+    }
+}
+
+/// `None` if the history has to be replayed with corrections.
+async fn replay_from_start(
+    context: &ChunkContext,
+    history: &Arc<HistoryRun>,
+    stream: &StreamId,
+    head: &Head,
+    corrects: bool,
+) -> Result<Option<Outcome>, StageError> {
     let mut at = head.first_kept.saturating_sub(1);
     let (mut replay, mut largest) = (None, 0);
     while at < head.sequence {
@@ -265,16 +283,23 @@ async fn replay_once(
                     Some(replay) => replay,
                     None => {
                         let (first, is_whole) = (event.workflow_id.clone(), event.sequence == 1);
-                        Replay::begin(&run, stream, first, true, is_whole)?
+                        Replay::begin(&run, stream, first, corrects, is_whole)?
                     }
                 };
-                next.apply(&run, HistoryEvent::of(event)?)?;
+                let read = HistoryEvent::of(event)?;
+                if read.is_redo() && !corrects {
+                    return Ok(None);
+                }
+                next.apply(&run, read)?;
                 replay = Some(next);
                 at = event.sequence;
             }
-            Ok((replay, at))
+            Ok(Some((replay, at)))
         });
-        (replay, at) = replayed.await?;
+        let Some(replayed) = replayed.await? else {
+            return Ok(None);
+        };
+        (replay, at) = replayed;
     }
     let Some(replay) = replay else {
         return Err(StageError::of_read(stream, scan::no_head(stream)));
@@ -283,7 +308,7 @@ async fn replay_once(
     let outcome = context
         .code
         .run_on(stream, move |_| replay.finish(&run, &head));
-    Ok(outcome.await?)
+    Ok(Some(outcome.await?))
 }
 
 /// Folds the events up to sequence number `through`.

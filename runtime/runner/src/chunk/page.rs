@@ -94,6 +94,13 @@ struct Slot {
     conflicts: usize,
 }
 
+impl Slot {
+    /// Whether only a part of the events to be removed are.
+    fn has_events_left(&self) -> bool {
+        matches!(&self.result, Some(Converted::Erased(erased)) if !erased.is_complete)
+    }
+}
+
 /// Result of user code on one process.
 #[derive(Clone)]
 enum Converted {
@@ -392,6 +399,8 @@ impl ChunkContext {
                 Some(StopReason::Cut) => {
                     let done = slots.iter().position(|slot| slot.result.is_none());
                     slots.truncate(done.unwrap_or(slots.len()));
+                    let left = slots.iter().position(Slot::has_events_left);
+                    slots.truncate(left.map_or(slots.len(), |left| left + 1));
                     end.end_after(slots);
                 }
             }
@@ -409,8 +418,15 @@ impl ChunkContext {
             ..ChunkOutcome::default()
         };
         let mut skips = SkipCounts::default();
-        let all = slots.iter().map(|slot| &slot.passed).chain([&end.passed]);
-        for passed in all {
+        // What is left of a process is removed by the next page, which begins with it, and
+        // with the heads passed before it.
+        let (whole, is_left) = match slots.split_last() {
+            Some((last, before)) if last.has_events_left() => (before, true),
+            _ => (slots, false),
+        };
+        let passed = whole.iter().map(|slot| &slot.passed);
+        let passed_at_end = [&end.passed].into_iter().filter(|_| !is_left);
+        for passed in passed.chain(passed_at_end) {
             outcome.heads += passed.heads;
             for (version, skipped) in &passed.counted {
                 let mut stays = *skipped;
@@ -465,15 +481,8 @@ impl ChunkContext {
                 }
             }
         }
-        // What is left of a process is removed by the next page, which begins with it.
-        if let Some(Converted::Erased(erased)) = slots.last().and_then(|slot| slot.result.as_ref())
-            && !erased.is_complete
-        {
-            let before = slots
-                .len()
-                .checked_sub(2)
-                .and_then(|before| slots.get(before));
-            outcome.up_to = before.map(|slot| slot.stream.clone());
+        if is_left {
+            outcome.up_to = whole.last().map(|slot| slot.stream.clone());
             outcome.at_end = false;
         }
         // A sweep reads processes again that the run has already counted.

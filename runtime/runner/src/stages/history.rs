@@ -284,7 +284,8 @@ impl HistoryRun {
         replay.finish(self, head)
     }
 
-    fn corrects(&self) -> bool {
+    /// Whether states are computed again from the first event on.
+    pub(crate) fn corrects(&self) -> bool {
         matches!(self.kind, RunKind::Redo { .. })
     }
 }
@@ -320,6 +321,12 @@ impl<'a> HistoryEvent<'a> {
         }
     }
 
+    /// Whether it corrects a state, so that the states before it are computed again.
+    pub(crate) fn is_redo(&self) -> bool {
+        let kind = self.baseline.as_ref().map(|baseline| &baseline.kind);
+        matches!(kind, Some(BaselineKind::Redo { .. }))
+    }
+
     /// An event of a process that is too large for a page.
     pub(crate) fn of(event: &'a Event) -> Result<Self, MigrationError> {
         let baseline = match event.event_type == MIGRATED {
@@ -346,6 +353,8 @@ struct Level {
     below: Option<RunningFold>,
     /// Number of the process's own events since.
     events: u64,
+    /// Whether its event was erased, so that the version before it is not known.
+    is_erased: bool,
 }
 
 /// The state of a process, as one line of its history gives it.
@@ -401,6 +410,7 @@ impl Line {
             route: baseline.route.clone(),
             below,
             events: 0,
+            is_erased: false,
         });
     }
 
@@ -643,7 +653,10 @@ impl Replay {
             );
         }
         let migrated_by = match baseline.kind {
-            BaselineKind::Undo { .. } => None,
+            BaselineKind::Undo { of, .. } => {
+                self.is_undone |= run.is_of(of);
+                None
+            }
             BaselineKind::Redo { of, .. } => Some(of),
             _ => Some(baseline.run),
         };
@@ -653,6 +666,7 @@ impl Replay {
             if let Some(migrated_by) = migrated_by {
                 line.push(event.sequence, baseline, None);
                 line.levels[0].run = migrated_by;
+                line.levels[0].is_erased = migrated_by != baseline.run;
             }
             let mut fold = start(run.code_at(&self.stream, &target)?, &self.stream)?;
             fold::apply(&mut fold, &self.stream, event.sequence, event.view)?;
@@ -872,6 +886,9 @@ impl Replay {
                 "run {} migrated the process further; undo that run first",
                 later.run
             )));
+        }
+        if levels[at].is_erased {
+            return Err(erased(&self.stream, levels[at].sequence));
         }
         let (events, from, route) = (
             levels[at].events,

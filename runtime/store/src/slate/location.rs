@@ -150,7 +150,7 @@ fn only_slatedb_folders(folder: &FolderPath, creates: bool) -> Result<(), Error>
         let entry = entry.map_err(|e| unusable(folder, e))?;
         let name = entry.file_name();
         // Programs leave their marks before there is a database.
-        if name == openings::FOLDER || name == rehearsal::FOLDER {
+        if name == openings::FOLDER || name == rehearsal::FOLDER || name == rehearsal::NOTES {
             continue;
         }
         let mut known = SLATEDB_FOLDERS.iter().chain([&SCRATCH]);

@@ -110,7 +110,7 @@ impl SlateDbStore {
         let folder = folder.as_ref();
         is_folder(folder)?;
         let (folder, path) = rehearsal::original_of(folder);
-        let mut builder = SlateDbStoreBuilder::of(path, Place::Folder(folder.to_owned()));
+        let mut builder = SlateDbStoreBuilder::of(path, Place::Folder(folder));
         // The local file system has no conditional overwrite, which the garbage
         // collector would need for these files.
         let collector = GarbageCollectorOptions {

@@ -5,9 +5,11 @@
 //! original gets a checkpoint that keeps those files, which is removed together with the
 //! copy.
 //!
-//! Beside each copy is the file `rehearsals/NAME.json`, which names the program that
-//! rehearses, and has the report afterwards. A copy whose program has ended is removed by the
-//! next writer that closes the store, or by the next rehearsal.
+//! For each copy there is the file `rehearsed/NAME.json`, which names the program that
+//! rehearses, and has the report afterwards. It is not beside the copy, so that whoever
+//! deletes all copies does not delete what says which checkpoints were for them. A copy whose
+//! program has ended is removed by the next writer that closes the store, or by the next
+//! rehearsal.
 
 use std::collections::BTreeSet;
 use std::future::Future;
@@ -16,7 +18,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use futures_util::TryStreamExt as _;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use slatedb::admin::{Admin, CloneSourceSpec};
@@ -41,6 +42,9 @@ use crate::{key, record};
 
 /// The folder of the copies.
 pub(crate) const FOLDER: &str = "rehearsals";
+
+/// The folder of the files about them.
+pub(crate) const NOTES: &str = "rehearsed";
 
 /// The time limit for making or removing a copy, and for each smaller request: SlateDB
 /// repeats failed requests without limit.
@@ -122,13 +126,24 @@ impl Copies {
         }
     }
 
+    /// Fails for a copy: it reads files of its original, which a copy of it could not find.
+    fn check_original(&self) -> Result<(), Error> {
+        let parts: Vec<_> = self.original.parts().collect();
+        match parts.iter().rev().nth(1) {
+            Some(folder) if folder.as_ref() == FOLDER => Err(Error::invalid(
+                "the store is the copy of a rehearsal, which cannot be copied; rehearse in the original",
+            )),
+            _ => Ok(()),
+        }
+    }
+
     fn path(&self, name: &str) -> Path {
         self.original.clone().join(FOLDER).join(name)
     }
 
     fn note_path(&self, name: &str) -> Path {
         let file = format!("{name}.json");
-        self.original.clone().join(FOLDER).join(file)
+        self.original.clone().join(NOTES).join(file)
     }
 
     fn admin(&self, path: Path) -> Admin {
@@ -192,22 +207,18 @@ impl Copies {
 
     /// Removes the copies of rehearsals whose programs have ended.
     async fn remove_dead(&self) -> Result<(), Error> {
-        let folder = self.original.clone().join(FOLDER);
-        let mut files = self.object_store.list(Some(&folder));
-        let (mut names, mut copies) = (BTreeSet::new(), BTreeSet::new());
-        while let Some(file) = files.try_next().await.map_err(unavailable)? {
-            let file = file.location;
-            let name = file.prefix_match(&folder).and_then(|mut rest| rest.next());
-            let name = name.map(|name| name.as_ref().to_owned());
-            match name
-                .as_deref()
-                .map(|name| (name, name.strip_suffix(".json")))
-            {
-                Some((_, Some(name))) => names.insert(name.to_owned()),
-                Some((name, None)) => copies.insert(name.to_owned()),
-                None => false,
-            };
-        }
+        let [folder, notes] = [FOLDER, NOTES].map(|it| self.original.clone().join(it));
+        let listed = self.object_store.list_with_delimiter(Some(&folder));
+        let copies = listed.await.map_err(unavailable)?.common_prefixes;
+        let name = |path: &Path| path.filename().map(str::to_owned);
+        let copies: BTreeSet<String> = copies.iter().filter_map(name).collect();
+        let listed = self.object_store.list_with_delimiter(Some(&notes));
+        let notes = listed.await.map_err(unavailable)?.objects;
+        let notes = notes.iter().filter_map(|note| note.location.filename());
+        let names: Vec<String> = notes
+            .filter_map(|name| name.strip_suffix(".json"))
+            .map(str::to_owned)
+            .collect();
         // What has no note is not known to be a copy.
         for name in names {
             let Some(note) = self.note(&name).await else {
@@ -331,6 +342,7 @@ pub(crate) async fn of_writer(
     needs: RehearsalNeeds,
 ) -> Result<Box<dyn Rehearsal>, Error> {
     let copies = Copies::of(files);
+    copies.check_original()?;
     copies.remove_dead().await?;
     copies.check_space(needs)?;
     let of = store_id(db.get(key::meta(key::STORE_ID)).await)?;
@@ -364,6 +376,7 @@ pub(crate) async fn of_reader(
         ));
     }
     let copies = Copies::of(files);
+    copies.check_original()?;
     copies.remove_dead().await?;
     copies.check_space(needs)?;
     let of = store_id(reader.get(key::meta(key::STORE_ID)).await)?;
@@ -405,20 +418,18 @@ pub(crate) async fn remove_dead(files: &Files) {
     let _ = timeout(WITHIN, Copies::of(files).remove_dead()).await;
 }
 
-/// The folder of the original and the path of the copy in it, if a folder is that of a copy;
-/// otherwise the folder itself.
-pub(crate) fn original_of(folder: &FolderPath) -> (&FolderPath, Path) {
-    let own = (folder, Path::default());
-    let (Some(name), Some(parent)) = (folder.file_name(), folder.parent()) else {
-        return own;
-    };
-    let Some(original) = parent.parent().filter(|_| parent.ends_with(FOLDER)) else {
-        return own;
-    };
-    match (name.to_str(), original.join("manifest").is_dir()) {
-        (Some(name), true) => (original, Path::default().join(FOLDER).join(name)),
-        _ => own,
-    }
+/// The folder of the original and the path of the copy in it, if a folder is that of a copy,
+/// by whatever path; otherwise the folder itself.
+pub(crate) fn original_of(folder: &FolderPath) -> (PathBuf, Path) {
+    let whole = folder.canonicalize();
+    let found = whole.as_deref().ok().and_then(|folder| {
+        let (name, parent) = (folder.file_name()?.to_str()?, folder.parent()?);
+        let original = parent.parent().filter(|_| parent.ends_with(FOLDER))?;
+        let copy = Path::default().join(FOLDER).join(name);
+        let is_original = original.join("manifest").is_dir();
+        is_original.then(|| (original.to_owned(), copy))
+    });
+    found.unwrap_or_else(|| (folder.to_owned(), Path::default()))
 }
 
 /// A copy of a [`SlateDbStore`].

@@ -123,41 +123,57 @@ impl Redactor {
     }
 
     fn replacement(&mut self, text: &str) -> String {
-        if let Some(known) = self.replaced.get(text) {
+        let like = |random: &mut Random| text.chars().map(|letter| random.like(letter)).collect();
+        self.drawn(text, text, like)
+    }
+
+    /// A number with as many digits. Its exponent, which may take it out of range, and a zero
+    /// before the point stay.
+    fn number(&mut self, text: &str) -> String {
+        let is_exponent = |letter: char| matches!(letter, 'e' | 'E');
+        let exponent = text.find(is_exponent).unwrap_or(text.len());
+        let (digits, exponent) = text.split_at(exponent);
+        let first = digits.find(|letter: char| letter.is_ascii_digit());
+        let like = |random: &mut Random| {
+            let digits = digits.char_indices().map(|(at, old)| match old {
+                '0' if Some(at) == first => old,
+                _ if Some(at) == first => char::from(b'1' + random.below(9)),
+                old => random.like(old),
+            });
+            digits.chain(exponent.chars()).collect()
+        };
+        // A text of the same digits has another replacement.
+        self.drawn(&format!("number {text}"), text, like)
+    }
+
+    /// The replacement that is known by a name, or a new one, which is not the value itself
+    /// and not that of another one if that can be.
+    fn drawn(
+        &mut self,
+        known_by: &str,
+        text: &str,
+        like: impl Fn(&mut Random) -> String,
+    ) -> String {
+        if let Some(known) = self.replaced.get(known_by) {
             return known.clone();
         }
         let mut new = text.to_owned();
+        let mut random = Random::default();
         for _ in 0..ATTEMPTS {
-            let mut random = Random::default();
-            new = text.chars().map(|letter| random.like(letter)).collect();
+            let drawn = like(&mut random);
             // A short text may have no other shape.
-            if new != text && !self.taken.contains(&new) {
+            if drawn == text {
+                continue;
+            }
+            let is_taken = self.taken.contains(&drawn);
+            new = drawn;
+            if !is_taken {
                 break;
             }
         }
         self.taken.insert(new.clone());
-        self.replaced.insert(text.to_owned(), new.clone());
+        self.replaced.insert(known_by.to_owned(), new.clone());
         new
-    }
-
-    /// A number with as many digits, which does not begin with another zero than it did.
-    fn number(&mut self, text: &str) -> String {
-        let shape: String = self.replacement(&format!("number {text}"));
-        let digits = shape.chars().skip("number ".len());
-        let mut leading = true;
-        text.chars()
-            .zip(digits)
-            .map(|(old, new)| {
-                let is_first = leading;
-                leading &= !old.is_ascii_digit();
-                match (old, new) {
-                    // An exponent may take a number out of range.
-                    ('0', _) | ('e' | 'E' | '+' | '-' | '.', _) => old,
-                    (_, '0') if is_first => '1',
-                    (_, new) => new,
-                }
-            })
-            .collect()
     }
 }
 
@@ -262,5 +278,18 @@ mod tests {
             );
         }
         assert!("a".parse::<Pointer>().is_err());
+
+        // Small numbers differ from what they were, and from each other.
+        let mut redactor = self::redactor(&["/a"]);
+        let mut all = BTreeSet::new();
+        for digit in 1..9 {
+            let json = format!("{{\"a\":{digit}}}");
+            let new = redactor.payload("e", &json).unwrap();
+            assert_ne!(new, json);
+            all.insert(new);
+        }
+        assert!(all.len() > 6, "{all:?}");
+        let new = redactor.payload("e", r#"{"a":-1000.00e-05}"#).unwrap();
+        assert!(new.ends_with("e-05}") && !new.contains("000"), "{new}");
     }
 }
