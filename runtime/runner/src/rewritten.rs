@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use serde_json::value::RawValue;
 use state_migration_core::{
-    Baseline, Error, Event, MIGRATED, MigrationError, MigrationRegistry, RunId, StreamId,
+    Baseline, Error, Event, FailureClass, MIGRATED, MigrationError, MigrationRegistry, RunId,
+    Stage, StreamId,
 };
 
 use crate::run::RunKind;
@@ -44,6 +45,7 @@ pub fn states(
     let mut replay: Option<Replay> = None;
     for event in events {
         let is_migrated = event.event_type == MIGRATED;
+        let is_first = replay.is_none();
         if let Some(before) = replay.as_ref().filter(|_| is_migrated) {
             states.extend(before.state(&run, event.sequence - 1)?);
         }
@@ -55,7 +57,11 @@ pub fn states(
             }
         };
         next.apply(&run, HistoryEvent::of(event)?)?;
-        if is_migrated && let Some(now) = next.state(&run, event.sequence)? {
+        let now = match is_migrated {
+            true => next.state(&run, event.sequence)?,
+            false => None,
+        };
+        if let Some(now) = now {
             let mut baseline =
                 Baseline::from_event(event).map_err(|error| unreadable(stream, &error))?;
             let state = RawValue::from_string(now.state.into());
@@ -65,6 +71,13 @@ pub fn states(
             });
             event.payload = rewritten
                 .map_err(|error| unreadable(stream, &Error::invalid(error.to_string())))?;
+        } else if is_migrated && !is_first {
+            let message = format!(
+                "the state after event {} cannot be serialized by this program; derive `serde::Serialize` for it",
+                event.sequence
+            );
+            let class = FailureClass::Unserializable;
+            return Err(MigrationError::new(Stage::Encoding, class, stream, message));
         }
         replay = Some(next);
     }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use slatedb::admin::Admin;
+use slatedb::config::CheckpointOptions;
 use slatedb::object_store::local::LocalFileSystem;
 use state_migration::{
     ConversionError, Decoder, EventStore, FailureClass, MemoryStore, MigrationReport,
@@ -271,6 +272,44 @@ async fn a_kept_copy_is_a_store_of_its_own() {
     std::fs::remove_dir_all(kept.parent().unwrap()).unwrap();
     store.close().await.unwrap();
     assert_eq!(checkpoints(disk.folder()).await.len(), 0);
+}
+
+/// Each copy, and each program that reads the store, needs its own checkpoint.
+#[tokio::test(flavor = "multi_thread")]
+async fn rehearsals_at_once_leave_the_checkpoints_of_others() {
+    let disk = OnDisk::new().await.unwrap();
+    let (store, folder) = (SlateDbStore::clone(&disk), disk.folder().to_owned());
+    fill(&store).await;
+    store.close().await.unwrap();
+    let files = LocalFileSystem::new_with_prefix(&folder).unwrap();
+    let admin = Admin::builder("", std::sync::Arc::new(files)).build();
+    let rehearse = async || {
+        let reader = SlateDbReader::open_local(&folder).await.unwrap();
+        let report = runner(&reader).rehearse_and_keep().await;
+        reader.close().await.unwrap();
+        report
+    };
+    let others = async {
+        let mut all = BTreeSet::new();
+        for _ in 0..20 {
+            let options = CheckpointOptions::default();
+            let made = admin.create_detached_checkpoint(&options).await.unwrap();
+            all.insert(made.id.to_string());
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        all
+    };
+    let (one, two, three, others) = tokio::join!(rehearse(), rehearse(), rehearse(), others);
+    let left = checkpoints(&folder).await;
+    assert!(left.is_superset(&others), "{left:?} of {others:?}");
+    assert_eq!(left.len(), others.len() + 3);
+    for report in [one, two, three] {
+        is_right(&report);
+        let kept = report.rehearsed.unwrap().kept.unwrap();
+        let copy = SlateDbReader::open_local(&kept).await.unwrap();
+        assert!(load::<OrderV2, _>(&copy, 1).await.is_ok());
+        copy.close().await.unwrap();
+    }
 }
 
 /// To see it fail: let `Note::is_dead` answer `false`.

@@ -353,8 +353,6 @@ struct Level {
     below: Option<RunningFold>,
     /// Number of the process's own events since.
     events: u64,
-    /// Whether its event was erased, so that the version before it is not known.
-    is_erased: bool,
 }
 
 /// The state of a process, as one line of its history gives it.
@@ -410,7 +408,6 @@ impl Line {
             route: baseline.route.clone(),
             below,
             events: 0,
-            is_erased: false,
         });
     }
 
@@ -666,7 +663,6 @@ impl Replay {
             if let Some(migrated_by) = migrated_by {
                 line.push(event.sequence, baseline, None);
                 line.levels[0].run = migrated_by;
-                line.levels[0].is_erased = migrated_by != baseline.run;
             }
             let mut fold = start(run.code_at(&self.stream, &target)?, &self.stream)?;
             fold::apply(&mut fold, &self.stream, event.sequence, event.view)?;
@@ -887,7 +883,7 @@ impl Replay {
                 later.run
             )));
         }
-        if levels[at].is_erased {
+        if levels[at].below.is_none() {
             return Err(erased(&self.stream, levels[at].sequence));
         }
         let (events, from, route) = (

@@ -208,22 +208,23 @@ impl Copies {
     /// Removes the copies of rehearsals whose programs have ended.
     async fn remove_dead(&self) -> Result<(), Error> {
         let [folder, notes] = [FOLDER, NOTES].map(|it| self.original.clone().join(it));
+        let listed = self.object_store.list_with_delimiter(Some(&notes));
+        let listed = listed.await.map_err(unavailable)?.objects;
+        // What has no note is not known to be a copy.
+        let mut notes = Vec::new();
+        for file in listed.iter().filter_map(|file| file.location.filename()) {
+            if let Some(name) = file.strip_suffix(".json")
+                && let Some(note) = self.note(name).await
+            {
+                notes.push((name.to_owned(), note));
+            }
+        }
+        // Listed afterwards: a copy is made before its note says that it is kept.
         let listed = self.object_store.list_with_delimiter(Some(&folder));
         let copies = listed.await.map_err(unavailable)?.common_prefixes;
         let name = |path: &Path| path.filename().map(str::to_owned);
         let copies: BTreeSet<String> = copies.iter().filter_map(name).collect();
-        let listed = self.object_store.list_with_delimiter(Some(&notes));
-        let notes = listed.await.map_err(unavailable)?.objects;
-        let notes = notes.iter().filter_map(|note| note.location.filename());
-        let names: Vec<String> = notes
-            .filter_map(|name| name.strip_suffix(".json"))
-            .map(str::to_owned)
-            .collect();
-        // What has no note is not known to be a copy.
-        for name in names {
-            let Some(note) = self.note(&name).await else {
-                continue;
-            };
+        for (name, note) in notes {
             if note.is_dead(&name) {
                 self.remove(&name).await?;
                 let path = self.note_path(&name);
@@ -251,12 +252,26 @@ impl Copies {
         }
     }
 
-    /// Makes and opens a copy from a checkpoint of the original, or of its last manifest.
+    /// Makes and opens a copy from a checkpoint of the original, and removes that one.
+    async fn make_from(
+        self,
+        builder: &SlateDbStoreBuilder,
+        of: Option<DurableStoreId>,
+        checkpoint: Uuid,
+    ) -> Result<Box<dyn Rehearsal>, Error> {
+        let admin = self.admin(self.original.clone());
+        let made = self.make(builder, of, checkpoint).await;
+        // The copy has one of its own; without a copy, this one is over in ten minutes.
+        let _ = timeout(WITHIN, admin.delete_checkpoint(checkpoint)).await;
+        Ok(Box::new(made?))
+    }
+
+    /// Makes and opens a copy from a checkpoint of the original.
     async fn make(
         self,
         builder: &SlateDbStoreBuilder,
         of: Option<DurableStoreId>,
-        checkpoint: Option<Uuid>,
+        checkpoint: Uuid,
     ) -> Result<SlateDbRehearsal, Error> {
         let name = InProgress::new();
         let mut note = Note {
@@ -295,15 +310,12 @@ impl Copies {
         builder: &SlateDbStoreBuilder,
         name: &str,
         of: Option<DurableStoreId>,
-        checkpoint: Option<Uuid>,
+        checkpoint: Uuid,
     ) -> Result<SlateDbStore, Error> {
         const WHAT: &str = "the copy could not be made";
         let path = self.path(name);
         let original = self.original.clone();
-        let source = match checkpoint {
-            Some(checkpoint) => CloneSourceSpec::with_checkpoint(original, checkpoint),
-            None => CloneSourceSpec::new(original),
-        };
+        let source = CloneSourceSpec::with_checkpoint(original, checkpoint);
         let admin = self.admin(path.clone());
         let clone = admin.create_clone_builder_from_source(source).build();
         answered(WHAT, async { clone.await.map_err(|e| error(WHAT, e)) }).await?;
@@ -346,20 +358,13 @@ pub(crate) async fn of_writer(
     copies.remove_dead().await?;
     copies.check_space(needs)?;
     let of = store_id(db.get(key::meta(key::STORE_ID)).await)?;
-    let options = CheckpointOptions {
-        lifetime: Some(LIFETIME),
-        name: Some("rehearsal".to_owned()),
-        ..CheckpointOptions::default()
-    };
-    const WHAT: &str = "a checkpoint of the store could not be made";
+    let options = checkpoint_options();
     let checkpoint = db.create_checkpoint(CheckpointScope::All, &options);
-    let checkpoint = answered(WHAT, async { checkpoint.await.map_err(|e| error(WHAT, e)) });
+    let checkpoint = answered(NO_CHECKPOINT, async {
+        checkpoint.await.map_err(|e| error(NO_CHECKPOINT, e))
+    });
     let checkpoint = checkpoint.await?.id;
-    let admin = copies.admin(files.path.clone());
-    let made = copies.make(builder, of, Some(checkpoint)).await;
-    // The copy has one of its own; without a copy, this one is over in ten minutes.
-    let _ = timeout(WITHIN, admin.delete_checkpoint(checkpoint)).await;
-    Ok(Box::new(made?))
+    copies.make_from(builder, of, checkpoint).await
 }
 
 /// A copy of a database that no program has open.
@@ -380,28 +385,25 @@ pub(crate) async fn of_reader(
     copies.remove_dead().await?;
     copies.check_space(needs)?;
     let of = store_id(reader.get(key::meta(key::STORE_ID)).await)?;
-    let before = checkpoints(&copies).await?;
-    let made = copies.clone().make(builder, of, None).await;
-    // SlateDB has made a checkpoint for the copy to begin with, which is over soon anyway.
-    if let (Ok(now), Ok(made)) = (checkpoints(&copies).await, &made) {
-        let own = made.checkpoint();
-        let admin = copies.admin(files.path.clone());
-        for left in now.difference(&before).filter(|it| Some(**it) != own) {
-            let _ = timeout(WITHIN, admin.delete_checkpoint(*left)).await;
-        }
-    }
-    Ok(Box::new(made?))
+    let admin = copies.admin(files.path.clone());
+    let options = checkpoint_options();
+    let checkpoint = admin.create_detached_checkpoint(&options);
+    let checkpoint = answered(NO_CHECKPOINT, async {
+        checkpoint.await.map_err(|e| error(NO_CHECKPOINT, e))
+    });
+    let checkpoint = checkpoint.await?.id;
+    copies.make_from(builder, of, checkpoint).await
 }
 
-async fn checkpoints(copies: &Copies) -> Result<BTreeSet<Uuid>, Error> {
-    const WHAT: &str = "the checkpoints of the store could not be read";
-    let admin = copies.admin(copies.original.clone());
-    let all = answered(WHAT, async {
-        let all = admin.list_checkpoints(None).await;
-        all.map_err(|e| error(WHAT, e))
-    });
-    let all = all.await?.into_iter();
-    Ok(all.map(|checkpoint| checkpoint.id).collect())
+const NO_CHECKPOINT: &str = "a checkpoint of the store could not be made";
+
+/// Those of the checkpoint from which a copy is made.
+fn checkpoint_options() -> CheckpointOptions {
+    CheckpointOptions {
+        lifetime: Some(LIFETIME),
+        name: Some("rehearsal".to_owned()),
+        ..CheckpointOptions::default()
+    }
 }
 
 fn store_id(

@@ -74,7 +74,7 @@ struct Exported {
     redacted: u64,
     /// Pointers under which no value was found.
     unused: Vec<String>,
-    /// The places of the texts that stay readable.
+    /// The places of the texts and numbers that stay readable.
     readable: Vec<Readable>,
     next: Vec<String>,
 }
@@ -422,7 +422,7 @@ impl Answer for Exported {
             writeln!(out, "no value was found under {}", plain(pointer))?;
         }
         if !self.readable.is_empty() {
-            writeln!(out, "texts that stay readable:")?;
+            writeln!(out, "texts and numbers that stay readable:")?;
             for it in &self.readable {
                 let (event_type, pointer) = (plain(&it.event_type), plain(&it.pointer));
                 writeln!(out, "  {event_type} {pointer}")?;

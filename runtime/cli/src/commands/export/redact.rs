@@ -54,7 +54,7 @@ pub(crate) struct Redactor {
     taken: BTreeSet<String>,
     /// The pointers under which a value was found.
     used: BTreeSet<usize>,
-    /// The places of texts that stay readable, with `*` for each position in a list.
+    /// The places of texts and numbers that stay readable, with `*` for each position in a list.
     pub(crate) readable: BTreeSet<(String, String)>,
     /// Values that were replaced.
     pub(crate) values: u64,
@@ -93,8 +93,10 @@ impl Redactor {
         let mut pointers = self.pointers.iter().enumerate();
         let covering = pointers.find(|(_, pointer)| pointer.covers(path));
         let is_text = value.get().starts_with('"');
+        let is_number = |first: char| first == '-' || first.is_ascii_digit();
+        let is_number = value.get().starts_with(is_number);
         let Some((at, _)) = covering else {
-            if is_text {
+            if is_text || is_number {
                 let is_index = |step: &&String| step.bytes().all(|byte| byte.is_ascii_digit());
                 let step = |step: &String| match is_index(&step) {
                     true => "/*".to_owned(),
@@ -110,10 +112,7 @@ impl Redactor {
             let text: String = serde_json::from_str(value.get()).ok()?;
             self.values += 1;
             serde_json::to_string(&self.replacement(&text)).ok()
-        } else if value
-            .get()
-            .starts_with(|first: char| first == '-' || first.is_ascii_digit())
-        {
+        } else if is_number {
             self.values += 1;
             Some(self.number(value.get()))
         } else {
@@ -258,7 +257,8 @@ mod tests {
         let again: serde_json::Value = serde_json::from_str(&again).unwrap();
         assert_eq!(again["iban"], new["iban"]);
         assert_ne!(again["customer"], new["iban"]);
-        let readable = [("Placed".to_owned(), "/kind".to_owned())];
+        let readable = ["/items/*/price", "/kind", "/n"];
+        let readable = readable.map(|it| ("Placed".to_owned(), it.to_owned()));
         assert_eq!(redactor.readable, readable.into());
         assert_eq!(redactor.unused().count(), 0);
         assert_eq!(redactor.payload("Paid", "not json"), None);
