@@ -383,6 +383,7 @@ pub(super) async fn retry(life: &Life<'_>) -> Result<(), Wrong> {
     let failed: Vec<RunId> = runs
         .iter()
         .filter(|run| run.state == RunState::DoneWithErrors)
+        .filter(|run| matches!(run.kind, RunKind::Migrate | RunKind::Retry { .. }))
         .map(|run| run.id)
         .collect();
     let Some(of) = failed.last() else {

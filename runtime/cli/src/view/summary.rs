@@ -181,6 +181,9 @@ impl RunSummary {
         let name = number.or_else(|| id.clone()).unwrap_or_default();
         let next = match (exit, goal) {
             (Exit::Done, Goal::DryRun(command)) => command.iter().cloned().collect(),
+            (Exit::Done, Goal::Rehearse { .. }) if report.migrated == 0 => {
+                vec!["status".to_owned()]
+            }
             (Exit::Done, Goal::Rehearse { next, .. }) => vec![next.clone()],
             (_, Goal::DryRun(_) | Goal::Rehearse { .. }) => Vec::new(),
             _ if report.too_many_failures && !goal.is_dry() => {

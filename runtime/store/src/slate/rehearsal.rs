@@ -6,7 +6,7 @@
 //! copy.
 //!
 //! For each copy there is the file `rehearsed/NAME.json`, which names the program that
-//! rehearses, and has the report afterwards. It is not beside the copy, so that whoever
+//! rehearses, and has the report afterwards. It is not beside the copy, so that a user who
 //! deletes all copies does not delete what says which checkpoints were for them. A copy whose
 //! program has ended is removed by the next writer that closes the store, or by the next
 //! rehearsal.

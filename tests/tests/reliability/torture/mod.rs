@@ -76,6 +76,13 @@ fn few_of_each(seed: u64) -> Vec<Step> {
         };
         few.extend([dies, resumes]);
     }
+    // What failed in one of them is tried again.
+    few.extend(drawn.first().map(|step| Step {
+        crash: None,
+        rates: Rates::NONE,
+        act: Act::Retry,
+        ..step.clone()
+    }));
     // Time in which files are compacted and collected, by lists that are out of date.
     for step in &drawn[..IDLE] {
         let quiet = Step {
@@ -96,7 +103,7 @@ fn few_of_each(seed: u64) -> Vec<Step> {
 
 /// What must have happened in the worlds of these seeds, so that none of it is
 /// left out unnoticed.
-const MUST: [&str; 45] = [
+const MUST: [&str; 52] = [
     "step: append",
     "step: append at a wrong place",
     "step: write of a wrong version",
@@ -109,6 +116,10 @@ const MUST: [&str; 45] = [
     "step: dry run",
     "step: resume",
     "step: retry",
+    "step: rehearsal",
+    "step: verify and redo",
+    "step: undo",
+    "step: erase",
     "step: idle",
     "step: clock jumps",
     "step: scan by a reader",
@@ -137,6 +148,9 @@ const MUST: [&str; 45] = [
     "pauses",
     "cancels",
     "runs done",
+    "states verified",
+    "processes undone",
+    "events erased",
     "appends under migration",
     "appends whose outcome was unknown",
     "writes of a wrong version refused",

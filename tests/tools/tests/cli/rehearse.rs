@@ -112,4 +112,8 @@ fn a_kept_copy_is_opened_where_it_is() {
     assert_eq!(stands(&sample).at("loan@2014"), 0);
     let run = ask(&sample, &["run", "--plan", plan], 0);
     assert_eq!(run["migrated"], 240, "{run}");
+    // A plan for nothing is not suggested.
+    let idle = ask(&sample, &["rehearse"], 0);
+    let next = idle["next"][0].as_str().unwrap();
+    assert!(next.ends_with(" status"), "{idle}");
 }
